@@ -1,0 +1,3 @@
+//! The ports over real servers.
+pub mod rabbitmq;
+pub mod redis;

@@ -1,0 +1,175 @@
+//! What is configured: read once at the start, checked whole, then handed on as plain values.
+//!
+//! Every tunable is one row in a table of [`Key`]s (see [`keys`]): its name, meaning, unit,
+//! bounds, default and the reason for the default stand in one place, which parsing, help and the
+//! reference document share.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::job::AccountName;
+use crate::providers::Gateway;
+
+pub mod keys;
+pub mod load;
+
+pub use load::{ConfigError, Settings};
+
+/// A text that must not be seen: a credential, or an address with a password in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself: for the wire only, never for a log, an error, a queue or a metric.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The broker.
+    pub queue: QueueConfig,
+    /// Claims and permits.
+    pub store: StoreConfig,
+    /// The listener for metrics and health; `None` when switched off.
+    pub admin: Option<SocketAddr>,
+    /// How a worker works.
+    pub worker: WorkerConfig,
+    /// Permits.
+    pub limiter: LimiterConfig,
+    /// Retries.
+    pub retry: RetryConfig,
+    /// Pauses for all workers.
+    pub circuit: CircuitConfig,
+    /// The accounts, by name.
+    pub accounts: BTreeMap<AccountName, Arc<Account>>,
+}
+
+/// `[queue]`
+#[derive(Debug, Clone)]
+pub struct QueueConfig {
+    /// Addresses of the broker's nodes, tried in turn. They may hold a password.
+    pub urls: Vec<Secret>,
+    /// What all names at the broker begin with.
+    pub prefix: String,
+    /// The longest time to connect.
+    pub connect_timeout: Duration,
+    /// The longest time to wait for a confirm.
+    pub publish_timeout: Duration,
+    /// The most messages published before their confirms are awaited.
+    pub publish_batch: usize,
+    /// The longest pause between two attempts to reconnect; the first is a fraction of a second.
+    pub reconnect_max: Duration,
+}
+
+/// `[store]`
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Address of Redis. It may hold a password.
+    pub url: Secret,
+    /// What all keys begin with: the queue's prefix.
+    pub prefix: String,
+    /// How long an id is remembered after its end.
+    pub dedupe_ttl: Duration,
+    /// The longest time to wait for an answer.
+    pub timeout: Duration,
+}
+
+/// `[worker]`
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// The longest time for one request to a provider, from writing to the whole answer.
+    pub request_timeout: Duration,
+    /// The longest time to connect to a provider.
+    pub connect_timeout: Duration,
+    /// How long a claim lasts.
+    pub lease: Duration,
+    /// The most requests of one account under way at once, in each worker.
+    pub requests_in_flight: usize,
+    /// The most unsettled messages taken from an account's job queue.
+    pub jobs_prefetch: u16,
+    /// The most unsettled messages taken from each lane; `None` follows the limit's rate.
+    pub lane_prefetch: Option<u16>,
+    /// A message held this long without being settled is given back, so that the broker's own
+    /// timeout is never reached.
+    pub hold: Duration,
+    /// The longest time for work in progress to end after SIGTERM.
+    pub drain: Duration,
+}
+
+/// `[limiter]`
+#[derive(Debug, Clone, Copy)]
+pub struct LimiterConfig {
+    /// H: how far ahead a slot may lie.
+    pub horizon: Duration,
+    /// σ: how long after its beginning a slot may be used.
+    pub slot_width: Duration,
+    /// J: how much the delay between writing a request and its being counted may vary.
+    pub jitter: Duration,
+    /// b: the most permits an idle account gets at once.
+    pub burst: u32,
+}
+
+/// `[retry]`
+#[derive(Debug, Clone, Copy)]
+pub struct RetryConfig {
+    /// The most retries of a delivery; throttling and pauses use up none.
+    pub attempts: u32,
+    /// A delivery older than this (since publishing) is not tried again.
+    pub max_age: Duration,
+    /// The first wait's upper bound; each further one doubles it.
+    pub base: Duration,
+    /// The largest upper bound of a wait.
+    pub cap: Duration,
+}
+
+/// `[circuit]`
+#[derive(Debug, Clone, Copy)]
+pub struct CircuitConfig {
+    /// So many faults in a row, over all workers, open an account's circuit.
+    pub failures: u32,
+    /// The first pause of an open circuit; each further one doubles it.
+    pub pause: Duration,
+    /// The longest pause of an open circuit.
+    pub pause_max: Duration,
+    /// The pause after a refused credential, before a probe.
+    pub credentials_pause: Duration,
+    /// The pause when a provider throttles without saying for how long.
+    pub throttle_pause: Duration,
+}
+
+/// One `[accounts.NAME]`.
+#[derive(Clone)]
+pub struct Account {
+    /// Its name.
+    pub name: AccountName,
+    /// Its provider's name.
+    pub provider: &'static str,
+    /// Everything else is the provider's.
+    pub gateway: Arc<dyn Gateway>,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("name", &self.name)
+            .field("provider", &self.provider)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,11 @@
+//! paceline: a durable push-delivery worker.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod adapters;
+pub mod config;
+pub mod job;
+pub mod ports;
+pub mod providers;
+pub mod simulator;
+pub mod verdict;

@@ -1,0 +1,24 @@
+//! Stub.
+use super::*;
+/// The provider.
+pub struct MoEngage;
+impl Provider for MoEngage {
+    fn name(&self) -> &'static str {
+        "moengage"
+    }
+    fn operations(&self) -> &'static [&'static str] {
+        &[]
+    }
+    fn configure(&self, _: &mut Settings<'_>) -> Result<Arc<dyn Gateway>, crate::config::ConfigError> {
+        todo!()
+    }
+    fn payload_schema(&self, _: &str) -> Value {
+        todo!()
+    }
+    fn simulated(&self) -> Arc<dyn Simulated> {
+        todo!()
+    }
+    fn samples(&self) -> &'static [&'static str] {
+        &[]
+    }
+}

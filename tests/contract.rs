@@ -1,0 +1,4 @@
+//! One suite for every adapter of a port.
+mod claims;
+mod permits;
+mod queue;

@@ -1,0 +1,3 @@
+//! The whole suite as one binary: it starts its own RabbitMQ and Redis.
+mod contract;
+mod support;

@@ -1,0 +1,3 @@
+//! Private servers and helpers for the suite.
+pub mod rabbitmq;
+pub mod redis;
