@@ -1,3 +1,5 @@
 //! The ports over real servers.
+
+pub mod http;
 pub mod rabbitmq;
 pub mod redis;

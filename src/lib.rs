@@ -3,8 +3,10 @@
 #![warn(missing_docs)]
 
 pub mod adapters;
+pub mod backoff;
 pub mod config;
 pub mod job;
+pub mod pipeline;
 pub mod ports;
 pub mod providers;
 pub mod simulator;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::job::{AccountName, DeliveryId, Instance, Priority};
+use crate::providers::{WireAnswer, WireRequest};
 use crate::verdict::{Outcome, Signal};
 
 // ---------------------------------------------------------------------------------------------
@@ -434,6 +435,29 @@ pub trait Permits: Send + Sync {
     async fn pause_pool(&self, pool: &PoolKey, wait: Duration) -> Result<(), StoreError>;
     /// The pool's use.
     async fn usage(&self, pool: &PoolKey) -> Result<Usage, StoreError>;
+}
+
+// ---------------------------------------------------------------------------------------------
+// The wire
+// ---------------------------------------------------------------------------------------------
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sent {
+    /// It was written; this came back.
+    Answer(WireAnswer),
+    /// Its time had passed before anything was written: nothing left this process.
+    TooLate,
+}
+
+/// The way to a provider.
+#[async_trait]
+pub trait Wire: Send + Sync {
+    /// Makes one request, once: never repeated, never redirected. Nothing is written later than
+    /// `write_by`, which is checked with the connection open, right before the first byte.
+    async fn send(&self, request: WireRequest, write_by: Instant) -> Sent;
+    /// Opens a connection ahead of a request, by a call that uses up no limit.
+    async fn warm_up(&self, url: &reqwest::Url);
 }
 
 // ---------------------------------------------------------------------------------------------

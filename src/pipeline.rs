@@ -1,0 +1,66 @@
+//! The way of a delivery, step by step, in the order of the modules below:
+//!
+//! ```text
+//! decode → classify → permit → claim → send → (provider's verdict) → settle
+//! ```
+//!
+//! Decisions only: every function here is pure. [`crate::worker`] takes the steps and does the
+//! effects; [`envelope`] is what a delivery carries from queue to queue between them.
+
+pub mod claim;
+pub mod classify;
+pub mod decode;
+pub mod envelope;
+pub mod permit;
+pub mod send;
+pub mod settle;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Small makers for the tables of the modules beside it.
+
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use crate::job::{AccountName, Class, Delivery, DeliveryId, Instance, Job, Priority, TransactionId};
+    use crate::pipeline::envelope::Envelope;
+    use crate::ports::History;
+
+    /// An envelope of a message in second 100.
+    pub(crate) fn envelope(message_id: &str) -> Envelope {
+        Envelope {
+            instance: Instance::of(message_id, 0),
+            internal: true,
+            message_id: Some(message_id.into()),
+            published_at: Timestamp::from_second(100).unwrap(),
+            reply: None,
+            trace: Vec::new(),
+            replay: None,
+            remembered: History::default(),
+            alone: false,
+            counted: false,
+            due: None,
+        }
+    }
+
+    /// A delivery of the account `shop`.
+    pub(crate) fn delivery(id: &str, class: Class) -> Delivery {
+        let id = TransactionId::new(id).unwrap();
+        Delivery {
+            id: DeliveryId::from(&id),
+            job: Arc::new(Job {
+                transaction_id: id,
+                account: AccountName::new("shop").unwrap(),
+                operation: "createMessage".into(),
+                payload: Default::default(),
+                priority: Priority::Normal,
+                not_before: None,
+                expires_at: None,
+                meta: None,
+            }),
+            class,
+            batch: None,
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! From bytes to a [`Job`]: the job format of the contract, and nothing of any provider.
+//!
+//! All findings of a body come at once, so that a producer mends it in one go. A finding names
+//! types, lengths and field names, never contents.
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::job::{
+    AccountName, DeliveryId, Finding, Job, MAX_JOB_BYTES, Object, Priority, TransactionId, type_name,
+};
+
+const SOURCE: &str = "paceline job format";
+
+/// The members that hold a credential in a provider's documented request. In a payload they make
+/// the job invalid: queues and dead letters hold no secrets.
+pub const CREDENTIALS: [&str; 3] = ["auth", "appId", "signature"];
+
+/// What a body that is no valid job still tells of itself, for its receipt.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fragments {
+    /// The `transactionId`, where that member is sound.
+    pub transaction_id: Option<TransactionId>,
+    /// The `operation`, where that member is a text.
+    pub operation: Option<String>,
+    /// The `meta`, where that member is an object.
+    pub meta: Option<Object>,
+}
+
+/// A body that is no valid job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unreadable {
+    /// Everything that is wrong with it.
+    pub findings: Vec<Finding>,
+    /// What can be read all the same.
+    pub fragments: Fragments,
+}
+
+impl Unreadable {
+    fn whole(found: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self { findings: vec![Finding::new("", found, allowed, SOURCE)], fragments: Fragments::default() }
+    }
+}
+
+/// Reads a body as a job.
+pub fn decode_body(body: &[u8]) -> Result<Job, Unreadable> {
+    if body.len() > MAX_JOB_BYTES {
+        return Err(Unreadable::whole(
+            format!("{} bytes", body.len()),
+            format!("at most {MAX_JOB_BYTES} bytes (1 MiB)"),
+        ));
+    }
+    decode_any_size(body)
+}
+
+/// Reads a body as a job without looking at its size: for messages that paceline itself wrote,
+/// which may be a little larger than the job they came from.
+pub fn decode_any_size(body: &[u8]) -> Result<Job, Unreadable> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Unreadable::whole(
+            format!("bytes that are not UTF-8 at position {}", error.valid_up_to()),
+            "UTF-8 text",
+        )
+    })?;
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| Unreadable::whole(format!("no readable JSON ({error})"), "one JSON object"))?;
+    match value {
+        Value::Object(members) => decode_members(members),
+        other => Err(Unreadable::whole(type_name(&other), "one JSON object")),
+    }
+}
+
+fn decode_members(mut members: Object) -> Result<Job, Unreadable> {
+    let mut findings = Vec::new();
+    let transaction_id = required(&mut members, "transactionId", &mut findings, read_transaction_id);
+    let account = required(&mut members, "account", &mut findings, read_account);
+    let operation = required(&mut members, "operation", &mut findings, read_text);
+    let payload = required(&mut members, "payload", &mut findings, read_object);
+    let priority = optional(&mut members, "priority", &mut findings, read_priority);
+    let not_before = optional(&mut members, "notBefore", &mut findings, read_time);
+    let expires_at = optional(&mut members, "expiresAt", &mut findings, read_time);
+    let meta = optional(&mut members, "meta", &mut findings, read_object);
+    findings.extend(members.keys().map(|name| unknown_field(name)));
+    findings.extend(payload.iter().flat_map(credentials_in));
+    match (transaction_id, account, operation, payload) {
+        (Some(transaction_id), Some(account), Some(operation), Some(payload)) if findings.is_empty() => {
+            Ok(Job {
+                transaction_id,
+                account,
+                operation,
+                payload,
+                priority: priority.unwrap_or_default(),
+                not_before,
+                expires_at,
+                meta,
+            })
+        }
+        (transaction_id, _, operation, _) => {
+            Err(Unreadable { findings, fragments: Fragments { transaction_id, operation, meta } })
+        }
+    }
+}
+
+type Reader<T> = fn(Value) -> Result<T, (String, &'static str)>;
+
+fn required<T>(
+    members: &mut Object,
+    name: &'static str,
+    findings: &mut Vec<Finding>,
+    read: Reader<T>,
+) -> Option<T> {
+    if !members.contains_key(name) {
+        findings.push(Finding::new(format!("/{name}"), "nothing", "this field is required", SOURCE));
+        return None;
+    }
+    optional(members, name, findings, read)
+}
+
+/// Absent and `null` are the same: producers' libraries write either.
+fn optional<T>(
+    members: &mut Object,
+    name: &'static str,
+    findings: &mut Vec<Finding>,
+    read: Reader<T>,
+) -> Option<T> {
+    let value = members.shift_remove(name)?;
+    if value.is_null() && !matches!(name, "transactionId" | "account" | "operation" | "payload") {
+        return None;
+    }
+    read(value)
+        .map_err(|(found, allowed)| findings.push(Finding::new(format!("/{name}"), found, allowed, SOURCE)))
+        .ok()
+}
+
+fn read_text(value: Value) -> Result<String, (String, &'static str)> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err((type_name(&other).into(), "a text")),
+    }
+}
+
+fn read_object(value: Value) -> Result<Object, (String, &'static str)> {
+    match value {
+        Value::Object(members) => Ok(members),
+        other => Err((type_name(&other).into(), "an object")),
+    }
+}
+
+fn read_transaction_id(value: Value) -> Result<TransactionId, (String, &'static str)> {
+    let text = read_text(value)?;
+    TransactionId::new(&text)
+        .map_err(|error| (format!("a text that {error}"), "1 to 128 characters of A-Z a-z 0-9 . _ : -"))
+}
+
+fn read_account(value: Value) -> Result<AccountName, (String, &'static str)> {
+    let text = read_text(value)?;
+    AccountName::new(&text).ok_or((
+        format!("a text of {} bytes that can't name an account", text.len()),
+        "an account of the configuration",
+    ))
+}
+
+fn read_priority(value: Value) -> Result<Priority, (String, &'static str)> {
+    let text = read_text(value)?;
+    Priority::ALL
+        .into_iter()
+        .find(|priority| priority.as_str() == text)
+        .ok_or(("another text".into(), "high, normal or low"))
+}
+
+fn read_time(value: Value) -> Result<Timestamp, (String, &'static str)> {
+    let allowed = "a time as in RFC 3339, such as 2026-11-21T18:00:00Z";
+    let text = read_text(value).map_err(|(found, _)| (found, allowed))?;
+    text.parse().map_err(|_| ("a text that is no such time".into(), allowed))
+}
+
+fn unknown_field(name: &str) -> Finding {
+    let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    let allowed = "transactionId, account, operation, payload, priority, notBefore, expiresAt, meta";
+    Finding::new(format!("/{shown}"), "a field that jobs do not have", allowed, SOURCE)
+}
+
+/// Credentials at the top of a payload, and inside a `request` wrapper, which a producer who
+/// copies a provider's sample sends.
+fn credentials_in(payload: &Object) -> Vec<Finding> {
+    let wrapped = payload.get("request").and_then(Value::as_object);
+    let places = [("/payload", Some(payload)), ("/payload/request", wrapped)];
+    places
+        .into_iter()
+        .filter_map(|(pointer, members)| members.map(|members| (pointer, members)))
+        .flat_map(|(pointer, members)| {
+            CREDENTIALS.iter().filter(|name| members.contains_key(**name)).map(move |name| {
+                Finding::new(
+                    format!("{pointer}/{name}"),
+                    "a credential",
+                    "nothing: the account's configuration holds its credentials",
+                    SOURCE,
+                )
+            })
+        })
+        .collect()
+}
+
+/// The body with the values of credentials in its payload replaced by `"[masked]"`, every other
+/// byte as it was: what a dead letter may keep of it.
+pub fn mask_credentials(body: &[u8]) -> Vec<u8> {
+    let mut spans = credential_spans(body).unwrap_or_default();
+    spans.sort_unstable();
+    let mut masked = Vec::with_capacity(body.len());
+    let mut done = 0;
+    for (start, end) in spans {
+        masked.extend_from_slice(&body[done..start]);
+        masked.extend_from_slice(b"\"[masked]\"");
+        done = end;
+    }
+    masked.extend_from_slice(&body[done..]);
+    masked
+}
+
+/// Byte ranges of credential values; `None` where the body is no such JSON.
+///
+/// Goes by the raw text, not by a parsed tree: where a name stands twice, both values are found.
+fn credential_spans(body: &[u8]) -> Option<Vec<(usize, usize)>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let mut spans = Vec::new();
+    for (name, payload) in raw_members(text)? {
+        if name != "payload" {
+            continue;
+        }
+        for (name, value) in raw_members(payload.get()).unwrap_or_default() {
+            let inner =
+                if name == "request" { raw_members(value.get()).unwrap_or_default() } else { Vec::new() };
+            for (name, value) in inner.into_iter().chain([(name, value)]) {
+                if CREDENTIALS.contains(&name.as_str()) {
+                    let start = value.get().as_ptr() as usize - text.as_ptr() as usize;
+                    spans.push((start, start + value.get().len()));
+                }
+            }
+        }
+    }
+    Some(spans)
+}
+
+fn raw_members(text: &str) -> Option<Vec<(String, &RawValue)>> {
+    struct Members<'a>(Vec<(String, &'a RawValue)>);
+    impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Visitor<'a>(std::marker::PhantomData<&'a ()>);
+            impl<'de: 'a, 'a> serde::de::Visitor<'de> for Visitor<'a> {
+                type Value = Members<'a>;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("an object")
+                }
+                fn visit_map<A: serde::de::MapAccess<'de>>(
+                    self,
+                    mut map: A,
+                ) -> Result<Self::Value, A::Error> {
+                    let mut members = Vec::new();
+                    while let Some(name) = map.next_key::<String>()? {
+                        members.push((name, map.next_value::<&'de RawValue>()?));
+                    }
+                    Ok(Members(members))
+                }
+            }
+            deserializer.deserialize_map(Visitor(std::marker::PhantomData))
+        }
+    }
+    serde_json::from_str::<Members<'_>>(text).ok().map(|members| members.0)
+}
+
+/// A job as the body of a message; reading it again gives the same job.
+pub fn encode(job: &Job) -> Vec<u8> {
+    let mut members = Map::new();
+    members.insert("transactionId".into(), job.transaction_id.as_str().into());
+    members.insert("account".into(), job.account.as_str().into());
+    members.insert("operation".into(), job.operation.as_str().into());
+    members.insert("payload".into(), Value::Object(job.payload.clone()));
+    members.insert("priority".into(), job.priority.as_str().into());
+    let times = [("notBefore", job.not_before), ("expiresAt", job.expires_at)];
+    for (name, time) in times.into_iter().filter_map(|(name, time)| time.map(|time| (name, time))) {
+        members.insert(name.into(), time.to_string().into());
+    }
+    if let Some(meta) = &job.meta {
+        members.insert("meta".into(), Value::Object(meta.clone()));
+    }
+    Value::Object(members).to_string().into_bytes()
+}
+
+/// The delivery id that a receipt of an unreadable job carries: the job's, where it is known.
+pub fn fragment_id(fragments: &Fragments) -> Option<DeliveryId> {
+    fragments.transaction_id.as_ref().map(DeliveryId::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"transactionId":"t-1","account":"shop","operation":"createMessage","payload":{"a":[1,2.50,"x"]},
+        "priority":"high","notBefore":"2026-11-21T18:00:00+01:00","expiresAt":"2026-11-21T19:00:00Z","meta":{"k":null}}"#;
+
+    #[test]
+    fn a_whole_job_is_read_and_written_back() {
+        let job = decode_body(GOOD.as_bytes()).unwrap();
+        assert_eq!(job.priority, Priority::High);
+        assert_eq!(job.not_before.unwrap().to_string(), "2026-11-21T17:00:00Z");
+        assert_eq!(decode_body(&encode(&job)).unwrap(), job);
+    }
+
+    #[test]
+    fn each_flaw_is_found_where_it_stands() {
+        let with = |from: &str, to: &str| GOOD.replacen(from, to, 1).into_bytes();
+        let cases: Vec<(Vec<u8>, &[&str])> = vec![
+            (b"\xff\xfe{}".to_vec(), &[""]),
+            (GOOD.as_bytes()[..40].to_vec(), &[""]),
+            (b"[]".to_vec(), &[""]),
+            (b"null".to_vec(), &[""]),
+            (vec![b' '; MAX_JOB_BYTES + 1], &[""]),
+            (b"{}".to_vec(), &["/transactionId", "/account", "/operation", "/payload"]),
+            (with(r#""t-1""#, "7"), &["/transactionId"]),
+            (with(r#""t-1""#, r#""t#1""#), &["/transactionId"]),
+            (with(r#""t-1""#, "null"), &["/transactionId"]),
+            (with(r#""shop""#, r#""a.b""#), &["/account"]),
+            (with(r#""createMessage""#, "[]"), &["/operation"]),
+            (with(r#""high""#, r#""urgent""#), &["/priority"]),
+            (with("2026-11-21T18:00:00+01:00", "tomorrow"), &["/notBefore"]),
+            (with(r#"{"k":null}"#, "3"), &["/meta"]),
+            (with(r#""meta""#, r#""metta""#), &["/metta"]),
+            (with(r#""a":"#, r#""auth":"secret","a":"#), &["/payload/auth"]),
+            (with(r#""a":"#, r#""request":{"auth":"s"},"a":"#), &["/payload/request/auth"]),
+            (
+                with(r#""a":"#, r#""appId":"s","signature":"t","a":"#),
+                &["/payload/appId", "/payload/signature"],
+            ),
+        ];
+        for (body, pointers) in cases {
+            let unreadable = decode_body(&body).unwrap_err();
+            let found: Vec<&str> = unreadable.findings.iter().map(|f| f.pointer.as_str()).collect();
+            assert_eq!(found, pointers, "{:?}", String::from_utf8_lossy(&body[..body.len().min(120)]));
+        }
+    }
+
+    #[test]
+    fn findings_do_not_show_contents() {
+        let body = GOOD.replace(r#""a":"#, r#""auth":"hush-hush","a":"#).replace("high", "hush-hush");
+        for finding in decode_body(body.as_bytes()).unwrap_err().findings {
+            assert!(!finding.to_string().contains("hush"), "{finding}");
+        }
+    }
+
+    #[test]
+    fn fragments_survive_for_the_receipt() {
+        let body = GOOD.replace(r#""shop""#, "5");
+        let fragments = decode_body(body.as_bytes()).unwrap_err().fragments;
+        assert_eq!(fragment_id(&fragments).unwrap().as_str(), "t-1");
+        assert_eq!(fragments.operation.as_deref(), Some("createMessage"));
+        assert!(fragments.meta.is_some());
+    }
+
+    #[test]
+    fn masking_changes_credentials_and_nothing_else() {
+        let cases = [
+            (
+                r#"{"payload" : {"auth":"s1", "x" : 1.50 }}"#,
+                r#"{"payload" : {"auth":"[masked]", "x" : 1.50 }}"#,
+            ),
+            (
+                r#"{"payload":{"request":{"\u0061uth": {"deep":["s"]}},"appId":7}}"#,
+                r#"{"payload":{"request":{"\u0061uth": "[masked]"},"appId":"[masked]"}}"#,
+            ),
+            (
+                r#"{"payload":{"auth":"s1","auth":"s2"}}"#,
+                r#"{"payload":{"auth":"[masked]","auth":"[masked]"}}"#,
+            ),
+            (
+                r#"{"payload":{"data":{"auth":"the user's own"}}}"#,
+                r#"{"payload":{"data":{"auth":"the user's own"}}}"#,
+            ),
+            ("not json", "not json"),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(String::from_utf8(mask_credentials(body.as_bytes())).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_does_not_overflow() {
+        let body = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
+        assert_eq!(decode_body(body.as_bytes()).unwrap_err().findings.len(), 1);
+    }
+}

@@ -1,0 +1,280 @@
+//! What travels with a delivery from queue to queue, as message properties and headers.
+//!
+//! Every hop writes the whole envelope anew from these fields, so nothing that a broker adds on
+//! its way (`x-death`, whose copies make RabbitMQ 3.10 lose messages) is ever carried on.
+
+use jiff::Timestamp;
+
+use crate::job::Instance;
+use crate::ports::{Chance, History, Place, Properties};
+
+/// Header: which publishing of the delivery this is. Its presence marks a message of paceline's
+/// own, with exactly one delivery in it.
+pub const INSTANCE: &str = "paceline-instance";
+/// Header: time of publishing, in milliseconds since 1970.
+pub const PUBLISHED_AT: &str = "paceline-published-at";
+/// Header: the dead id that a replay overrides.
+pub const REPLAY: &str = "paceline-replay";
+const REQUESTS: &str = "paceline-requests";
+const RETRIES: &str = "paceline-retries";
+const FIRST_ATTEMPT: &str = "paceline-first-attempt";
+const UNRESOLVED: &str = "paceline-unresolved";
+const ALONE: &str = "paceline-alone";
+const COUNTED: &str = "paceline-counted";
+const DUE_AT: &str = "paceline-due-at";
+const DUE_TO: &str = "paceline-due-to";
+const DUE_ACCOUNT: &str = "paceline-due-account";
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+
+/// A producer's wish to get the receipts of its job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The queue they also go to.
+    pub queue: String,
+    /// Echoed.
+    pub correlation_id: Option<String>,
+}
+
+/// When and where a waiting delivery comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Not earlier.
+    pub at: Timestamp,
+    /// The queue it then goes to.
+    pub to: Place,
+}
+
+/// Everything that travels with a delivery beside its job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope {
+    /// Which publishing of the delivery this is.
+    pub instance: Instance,
+    /// Whether paceline itself wrote the message (then it holds exactly one delivery).
+    pub internal: bool,
+    /// The producer's name for the message.
+    pub message_id: Option<String>,
+    /// Time of publishing, else of intake.
+    pub published_at: Timestamp,
+    /// Where the receipts go besides the exchange.
+    pub reply: Option<Reply>,
+    /// W3C trace context, as it came.
+    pub trace: Vec<(String, String)>,
+    /// The dead id that this message overrides.
+    pub replay: Option<String>,
+    /// The attempts behind it, for a store that forgot them.
+    pub remembered: History,
+    /// Must not share a request.
+    pub alone: bool,
+    /// Exempt by itself, but the provider throttled it: goes through the lanes.
+    pub counted: bool,
+    /// Where it goes after a wait.
+    pub due: Option<Due>,
+}
+
+impl Envelope {
+    /// Reads the properties of a message. Headers that can't be read count as absent: they are
+    /// hints of ours, or a producer's whims.
+    pub fn read(properties: &Properties, now: Timestamp, chance: &dyn Chance) -> Self {
+        let own_instance = properties.header(INSTANCE);
+        let instance = match (own_instance, &properties.message_id) {
+            (Some(text), _) => Instance::from_header(text),
+            (None, Some(id)) => Instance::of(id, 0),
+            (None, None) => Instance::of(&chance.unique(), 0),
+        };
+        Self {
+            instance,
+            internal: own_instance.is_some(),
+            message_id: properties.message_id.clone(),
+            published_at: millis(properties.header(PUBLISHED_AT)).or(properties.timestamp).unwrap_or(now),
+            reply: properties.reply_to.as_ref().map(|queue| Reply {
+                queue: queue.clone(),
+                correlation_id: properties.correlation_id.clone(),
+            }),
+            trace: TRACE
+                .iter()
+                .filter_map(|name| {
+                    properties.header(name).map(|value| ((*name).to_owned(), value.to_owned()))
+                })
+                .collect(),
+            replay: properties.header(REPLAY).map(str::to_owned),
+            remembered: History {
+                requests: number(properties.header(REQUESTS)).unwrap_or(0),
+                retries: number(properties.header(RETRIES)).unwrap_or(0),
+                first_attempt_ms: number(properties.header(FIRST_ATTEMPT)),
+                unresolved_ms: number(properties.header(UNRESOLVED)),
+            },
+            alone: properties.header(ALONE).is_some(),
+            counted: properties.header(COUNTED).is_some(),
+            due: read_due(properties),
+        }
+    }
+
+    /// The envelope of delivery `index` of a job with several.
+    pub fn nth(&self, index: usize) -> Self {
+        let base = self.instance.as_str();
+        let base = base.rsplit_once('/').map_or(base, |(head, _)| head);
+        Self { instance: Instance::of(base, index), ..self.clone() }
+    }
+
+    /// The properties of a message that carries this envelope.
+    pub fn write(&self) -> Properties {
+        let mut properties = self.write_outside();
+        properties.set_header(INSTANCE, self.instance.as_str());
+        properties.set_header(PUBLISHED_AT, self.published_at.as_millisecond().to_string());
+        if let Some(replay) = &self.replay {
+            properties.set_header(REPLAY, replay);
+        }
+        if self.remembered.requests > 0 {
+            properties.set_header(REQUESTS, self.remembered.requests.to_string());
+        }
+        if self.remembered.retries > 0 {
+            properties.set_header(RETRIES, self.remembered.retries.to_string());
+        }
+        if let Some(at) = self.remembered.first_attempt_ms {
+            properties.set_header(FIRST_ATTEMPT, at.to_string());
+        }
+        if let Some(at) = self.remembered.unresolved_ms {
+            properties.set_header(UNRESOLVED, at.to_string());
+        }
+        for (name, set) in [(ALONE, self.alone), (COUNTED, self.counted)] {
+            if set {
+                properties.set_header(name, "1");
+            }
+        }
+        if let Some(due) = &self.due {
+            write_due(&mut properties, due);
+        }
+        properties
+    }
+
+    /// The part of the envelope that leaves paceline's own queues: with a dead letter, which must
+    /// start afresh when it is published again.
+    pub fn write_outside(&self) -> Properties {
+        Properties {
+            message_id: self.message_id.clone(),
+            reply_to: self.reply.as_ref().map(|reply| reply.queue.clone()),
+            correlation_id: self.reply.as_ref().and_then(|reply| reply.correlation_id.clone()),
+            timestamp: Some(self.published_at),
+            content_type: Some("application/json".to_owned()),
+            headers: self.trace.clone(),
+        }
+    }
+}
+
+fn number<T: std::str::FromStr>(text: Option<&str>) -> Option<T> {
+    text?.parse().ok()
+}
+
+fn millis(text: Option<&str>) -> Option<Timestamp> {
+    Timestamp::from_millisecond(number(text)?).ok()
+}
+
+fn read_due(properties: &Properties) -> Option<Due> {
+    let at = millis(properties.header(DUE_AT))?;
+    let account = crate::job::AccountName::new(properties.header(DUE_ACCOUNT)?)?;
+    let to = match properties.header(DUE_TO)? {
+        "jobs" => Place::Jobs(account),
+        "retry" => Place::Retry(account),
+        word => {
+            let lane = crate::job::Priority::ALL.into_iter().find(|lane| lane.as_str() == word)?;
+            Place::Lane(account, lane)
+        }
+    };
+    Some(Due { at, to })
+}
+
+fn write_due(properties: &mut Properties, due: &Due) {
+    let (word, account) = match &due.to {
+        Place::Jobs(account) => ("jobs", account),
+        Place::Retry(account) => ("retry", account),
+        Place::Lane(account, priority) => (priority.as_str(), account),
+        // Neither is ever a place to come back to; the due mover buries a message without a target.
+        Place::Due | Place::Dead => return,
+    };
+    properties.set_header(DUE_AT, due.at.as_millisecond().to_string());
+    properties.set_header(DUE_TO, word);
+    properties.set_header(DUE_ACCOUNT, account.as_str());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{AccountName, Priority};
+
+    struct Fixed;
+    impl Chance for Fixed {
+        fn unit(&self) -> f64 {
+            0.5
+        }
+        fn unique(&self) -> String {
+            "unique".into()
+        }
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_producers_message_gets_its_instance_from_the_message_id_or_a_unique_one() {
+        let named = Properties { message_id: Some("m-1".into()), ..Properties::default() };
+        let cases = [(named, "m-1/0"), (Properties::default(), "unique/0")];
+        for (properties, expected) in cases {
+            let envelope = Envelope::read(&properties, now(), &Fixed);
+            assert_eq!(envelope.instance.as_str(), expected);
+            assert!(!envelope.internal);
+            assert_eq!(envelope.published_at, now());
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let account = AccountName::new("shop").unwrap();
+        for to in [
+            Place::Jobs(account.clone()),
+            Place::Retry(account.clone()),
+            Place::Lane(account.clone(), Priority::Low),
+        ] {
+            let envelope = Envelope {
+                instance: Instance::of("m-1", 7),
+                internal: true,
+                message_id: Some("m-1".into()),
+                published_at: Timestamp::from_millisecond(1_800_000_000_123).unwrap(),
+                reply: Some(Reply { queue: "answers".into(), correlation_id: Some("c".into()) }),
+                trace: vec![("traceparent".into(), "00-1-2-01".into())],
+                replay: Some("d-1".into()),
+                remembered: History {
+                    requests: 3,
+                    retries: 2,
+                    first_attempt_ms: Some(5),
+                    unresolved_ms: Some(6),
+                },
+                alone: true,
+                counted: true,
+                due: Some(Due { at: Timestamp::from_millisecond(9).unwrap(), to }),
+            };
+            assert_eq!(Envelope::read(&envelope.write(), now(), &Fixed), envelope);
+        }
+    }
+
+    #[test]
+    fn headers_of_nonsense_count_as_absent() {
+        let mut properties = Properties::default();
+        for name in [REQUESTS, RETRIES, FIRST_ATTEMPT, UNRESOLVED, PUBLISHED_AT, DUE_AT, DUE_TO, DUE_ACCOUNT]
+        {
+            properties.set_header(name, "not a number");
+        }
+        let envelope = Envelope::read(&properties, now(), &Fixed);
+        assert_eq!(envelope.remembered, History::default());
+        assert_eq!(envelope.due, None);
+        assert_eq!(envelope.published_at, now());
+    }
+
+    #[test]
+    fn several_deliveries_of_one_message_are_told_apart() {
+        let properties = Properties { message_id: Some("a/b".into()), ..Properties::default() };
+        let envelope = Envelope::read(&properties, now(), &Fixed);
+        assert_eq!(envelope.nth(3).instance.as_str(), "a/b/3");
+        assert_eq!(envelope.nth(0).instance, envelope.instance);
+    }
+}
