@@ -31,19 +31,46 @@ pub enum Verdict {
     /// The provider knew the (single) delivery already, from an earlier attempt of ours.
     AcceptedBefore(Acceptance),
     /// Will never be accepted.
-    Refused { reason: String },
+    Refused {
+        /// The provider's words, shortened.
+        reason: String,
+    },
     /// The first ones were taken, then the provider stopped.
-    Partial { accepted: Vec<Acceptance>, rest: Rest },
+    Partial {
+        /// What it gave back for those it took, in order.
+        accepted: Vec<Acceptance>,
+        /// Why it stopped.
+        rest: Rest,
+    },
     /// The provider's limit; the wait it asked for, if it did.
-    Throttled { retry_after: Option<Duration> },
+    Throttled {
+        /// How long to wait, if the provider says.
+        retry_after: Option<Duration>,
+    },
     /// The request can't have been processed.
-    NotSent { cause: String },
+    NotSent {
+        /// What went wrong.
+        cause: String,
+    },
     /// Documented as not processed; the provider is in trouble.
-    Failed { cause: String, retry_after: Option<Duration> },
+    Failed {
+        /// What went wrong.
+        cause: String,
+        /// How long to wait, if the provider says.
+        retry_after: Option<Duration>,
+    },
     /// It may have been processed. `fault` when the provider itself is in trouble (5xx).
-    Unknown { cause: String, fault: bool },
+    Unknown {
+        /// What went wrong.
+        cause: String,
+        /// Whether the provider itself is in trouble.
+        fault: bool,
+    },
     /// The credential or the account is wrong, not the delivery.
-    Misconfigured { cause: String },
+    Misconfigured {
+        /// What to mend, in the provider's words, shortened.
+        cause: String,
+    },
 }
 
 /// What stopped a partly accepted request.
@@ -65,21 +92,41 @@ pub enum Fate {
     /// Taken by an earlier attempt.
     AcceptedBefore(Acceptance),
     /// Will never be accepted.
-    Refused { reason: String },
+    Refused {
+        /// The provider's words, shortened.
+        reason: String,
+    },
     /// The provider stopped before it; it goes back without using up a retry.
     NotReached,
     /// It shared a request that was refused without naming the culprit; goes alone next time.
     Unblamed,
     /// The provider's limit.
-    Throttled { retry_after: Option<Duration> },
+    Throttled {
+        /// How long to wait, if the provider says.
+        retry_after: Option<Duration>,
+    },
     /// Can't have been processed.
-    NotSent { cause: String },
+    NotSent {
+        /// What went wrong.
+        cause: String,
+    },
     /// Documented as not processed.
-    Failed { cause: String, retry_after: Option<Duration> },
+    Failed {
+        /// What went wrong.
+        cause: String,
+        /// How long to wait, if the provider says.
+        retry_after: Option<Duration>,
+    },
     /// May have been processed.
-    Unknown { cause: String },
+    Unknown {
+        /// What went wrong.
+        cause: String,
+    },
     /// The account is at fault.
-    Misconfigured { cause: String },
+    Misconfigured {
+        /// What to mend, in the provider's words, shortened.
+        cause: String,
+    },
 }
 
 /// What an answer says of the provider's health, for the circuit that all workers share.
