@@ -38,13 +38,14 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
-    fn whole(found: impl Into<String>, allowed: impl Into<String>) -> Self {
-        Self { findings: vec![Finding::new("", found, allowed, SOURCE)], fragments: Fragments::default() }
+    fn whole(found: impl Into<String>, allowed: impl Into<String>) -> Box<Self> {
+        let findings = vec![Finding::new("", found, allowed, SOURCE)];
+        Box::new(Self { findings, fragments: Fragments::default() })
     }
 }
 
 /// Reads a body as a job.
-pub fn decode_body(body: &[u8]) -> Result<Job, Unreadable> {
+pub fn decode_body(body: &[u8]) -> Result<Job, Box<Unreadable>> {
     if body.len() > MAX_JOB_BYTES {
         return Err(Unreadable::whole(
             format!("{} bytes", body.len()),
@@ -56,7 +57,7 @@ pub fn decode_body(body: &[u8]) -> Result<Job, Unreadable> {
 
 /// Reads a body as a job without looking at its size: for messages that paceline itself wrote,
 /// which may be a little larger than the job they came from.
-pub fn decode_any_size(body: &[u8]) -> Result<Job, Unreadable> {
+pub fn decode_any_size(body: &[u8]) -> Result<Job, Box<Unreadable>> {
     let text = std::str::from_utf8(body).map_err(|error| {
         Unreadable::whole(
             format!("bytes that are not UTF-8 at position {}", error.valid_up_to()),
@@ -71,7 +72,7 @@ pub fn decode_any_size(body: &[u8]) -> Result<Job, Unreadable> {
     }
 }
 
-fn decode_members(mut members: Object) -> Result<Job, Unreadable> {
+fn decode_members(mut members: Object) -> Result<Job, Box<Unreadable>> {
     let mut findings = Vec::new();
     let transaction_id = required(&mut members, "transactionId", &mut findings, read_transaction_id);
     let account = required(&mut members, "account", &mut findings, read_account);
@@ -97,7 +98,7 @@ fn decode_members(mut members: Object) -> Result<Job, Unreadable> {
             })
         }
         (transaction_id, _, operation, _) => {
-            Err(Unreadable { findings, fragments: Fragments { transaction_id, operation, meta } })
+            Err(Box::new(Unreadable { findings, fragments: Fragments { transaction_id, operation, meta } }))
         }
     }
 }

@@ -40,10 +40,10 @@ pub struct Cargo<T> {
 
 impl<T: AsRef<Delivery>> Cargo<T> {
     /// One exempt delivery; gives it back when it is not exempt.
-    pub fn exempt(claimed: Claimed<T>) -> Result<Self, Claimed<T>> {
+    pub fn exempt(claimed: Claimed<T>) -> Result<Self, Box<Claimed<T>>> {
         match claimed.parcel.as_ref().class {
             Class::Exempt => Ok(Self { claimed: vec![claimed], licence: Licence::Exempt }),
-            Class::Counted(_) => Err(claimed),
+            Class::Counted(_) => Err(Box::new(claimed)),
         }
     }
 

@@ -1,0 +1,288 @@
+//! A worker: takes messages from the broker, leads each delivery through the pipeline, settles it.
+//!
+//! Knows no provider and no server, only [`crate::ports`]. The way of a message through the rooms:
+//! `intake` reads it and decides its route; counted deliveries wait in `dispatch` for a permit;
+//! `attempt` claims, sends and settles; `effects` writes what others see, in the order that the
+//! promises need; `suspect` handles what may have brought a worker down; `due` moves what waited in
+//! the delay ladder; `observe` tells people.
+//!
+//! Invariants:
+//! 1. A message is acked only after everything that follows from it is confirmed by the broker or
+//!    written to the store. Whatever fails leaves it unacked, and it comes again.
+//! 2. A request is made only with a claim (and, if counted, a permit) in hand: [`Cargo`].
+//! 3. No message is held longer than `worker.hold`: it goes back to its queue, so that the broker's
+//!    own consumer timeout is never reached.
+//!
+//! [`Cargo`]: crate::pipeline::send::Cargo
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{RwLock, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Account, CircuitConfig, RetryConfig, WorkerConfig};
+use crate::job::{AccountName, Pool, Priority};
+use crate::pipeline::permit::lane_prefetch;
+use crate::ports::{
+    Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Ticket, Window, Wire,
+};
+use crate::worker::dispatch::Dispatcher;
+use crate::worker::gate::Gate;
+
+mod attempt;
+mod dispatch;
+mod due;
+mod effects;
+pub mod gate;
+mod intake;
+pub mod observe;
+mod parcel;
+mod suspect;
+
+/// Messages taken at once from the end of the delay ladder.
+const DUE_PREFETCH: u16 = 200;
+
+/// A provider's connection is thought cold when nothing was sent for this long.
+const COLD_AFTER: Duration = Duration::from_secs(25);
+
+/// The world a worker lives in.
+pub struct Ports {
+    /// The consuming side of the broker.
+    pub queue: Arc<dyn Queue>,
+    /// The publishing side of the broker.
+    pub publisher: Arc<dyn Publisher>,
+    /// Claims and the accounts' health.
+    pub claims: Arc<dyn Claims>,
+    /// The limits.
+    pub permits: Arc<dyn Permits>,
+    /// The way to the providers.
+    pub wire: Arc<dyn Wire>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub chance: Arc<dyn Chance>,
+}
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct Manner {
+    /// What the names of paceline's queues begin with.
+    pub prefix: String,
+    /// `[worker]`
+    pub worker: WorkerConfig,
+    /// `[retry]`
+    pub retry: RetryConfig,
+    /// `[circuit]`
+    pub circuit: CircuitConfig,
+}
+
+/// How far a worker is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It takes and sends.
+    Running,
+    /// It takes nothing more, and ends what is under way.
+    Draining,
+    /// It drops everything; what is unsettled comes again elsewhere.
+    Stopped,
+}
+
+/// One account, as the worker uses it.
+pub struct AccountState {
+    account: Arc<Account>,
+    gate: Gate,
+    exempt_in_flight: Semaphore,
+    pools: BTreeMap<Pool, PoolKey>,
+    last_request: std::sync::Mutex<Option<Instant>>,
+}
+
+impl AccountState {
+    fn new(account: Arc<Account>, exempt_in_flight: usize) -> Self {
+        let pools = account.gateway.pools().into_iter().map(|(pool, key, _)| (pool, key)).collect();
+        Self {
+            account,
+            gate: Gate::default(),
+            exempt_in_flight: Semaphore::new(exempt_in_flight),
+            pools,
+            last_request: std::sync::Mutex::new(None),
+        }
+    }
+
+    fn name(&self) -> &AccountName {
+        &self.account.name
+    }
+
+    /// Notes a use of the connection now; returns whether it was likely cold.
+    fn touch(&self, now: Instant) -> bool {
+        // Only an Option is swapped under the lock, so a poisoned one is still whole.
+        let mut last = self.last_request.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let cold = last.is_none_or(|at| now.saturating_duration_since(at) > COLD_AFTER);
+        *last = Some(now);
+        cold
+    }
+}
+
+/// A worker.
+pub struct Worker {
+    ports: Ports,
+    manner: Manner,
+    accounts: BTreeMap<AccountName, Arc<AccountState>>,
+    dispatchers: BTreeMap<PoolKey, Arc<Dispatcher>>,
+    stage: watch::Receiver<Stage>,
+    tasks: TaskTracker,
+    /// Held for reading by whatever works on a delivery, for writing by the handling of a suspect,
+    /// which must be alone so that a crash is its own.
+    quiet: RwLock<()>,
+    alive: AtomicBool,
+}
+
+impl Worker {
+    /// A worker for these accounts; [`Worker::run`] starts it.
+    pub fn new(
+        ports: Ports,
+        manner: Manner,
+        accounts: &BTreeMap<AccountName, Arc<Account>>,
+        stage: watch::Receiver<Stage>,
+    ) -> Arc<Self> {
+        let mut windows: BTreeMap<PoolKey, Vec<Window>> = BTreeMap::new();
+        for account in accounts.values() {
+            windows.extend(
+                account
+                    .gateway
+                    .pools()
+                    .into_iter()
+                    .filter(|(_, _, w)| !w.is_empty())
+                    .map(|(_, key, w)| (key, w)),
+            );
+        }
+        let dispatchers = windows
+            .into_iter()
+            .map(|(key, windows)| (key.clone(), Arc::new(Dispatcher::new(key, windows))))
+            .collect();
+        let in_flight = manner.worker.requests_in_flight;
+        let accounts = accounts
+            .iter()
+            .map(|(name, account)| (name.clone(), Arc::new(AccountState::new(account.clone(), in_flight))))
+            .collect();
+        Arc::new(Self {
+            ports,
+            manner,
+            accounts,
+            dispatchers,
+            stage,
+            tasks: TaskTracker::new(),
+            quiet: RwLock::new(()),
+            alive: AtomicBool::new(true),
+        })
+    }
+
+    /// Works until the stage says to stop, then drains: ends what is under way within the drain
+    /// time, and leaves the rest to the broker.
+    pub async fn run(self: Arc<Self>) {
+        let mut loops = JoinSet::new();
+        self.start(&mut loops);
+        let mut stage = self.stage.clone();
+        // The sender lives as long as the process; were it gone, nobody could stop us but a kill.
+        tokio::select! {
+            _ = stage.wait_for(|stage| *stage != Stage::Running) => {}
+            () = self.watch(&mut loops) => {}
+        }
+        tracing::info!("draining: taking nothing more, ending what is under way");
+        self.ports.queue.stop().await;
+        self.tasks.close();
+        let abandoned = tokio::select! {
+            () = self.tasks.wait() => 0,
+            () = tokio::time::sleep(self.manner.worker.drain) => self.tasks.len(),
+            _ = stage.wait_for(|stage| *stage == Stage::Stopped) => self.tasks.len(),
+        };
+        if abandoned > 0 {
+            tracing::warn!(abandoned, "drain ended with work under way; it comes again to another worker");
+        }
+        self.alive.store(false, Ordering::Relaxed);
+        loops.abort_all();
+        self.ports.queue.close().await;
+        tracing::info!("stopped");
+    }
+
+    /// Never returns while all is well. A loop that ended by a panic makes the worker unhealthy, so
+    /// that whoever runs it starts it anew; meanwhile the others go on.
+    async fn watch(&self, loops: &mut JoinSet<()>) {
+        while let Some(ended) = loops.join_next().await {
+            if ended.is_err_and(|error| error.is_panic()) {
+                tracing::error!("a loop of the worker panicked; it must be restarted");
+                self.alive.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn start(self: &Arc<Self>, loops: &mut JoinSet<()>) {
+        for dispatcher in self.dispatchers.values() {
+            loops.spawn(self.clone().dispatch(dispatcher.clone()));
+        }
+        for (name, account) in &self.accounts {
+            let jobs =
+                self.ports.queue.subscribe(Place::Jobs(name.clone()), self.manner.worker.jobs_prefetch);
+            loops.spawn(self.clone().take_in(jobs));
+            let prefetch = self.manner.worker.lane_prefetch.unwrap_or_else(|| default_prefetch(account));
+            let lanes = Priority::ALL.map(|priority| Place::Lane(name.clone(), priority));
+            for place in lanes.into_iter().chain([Place::Retry(name.clone())]) {
+                let waiting = self.ports.queue.subscribe(place, prefetch);
+                loops.spawn(self.clone().take_in(waiting));
+            }
+        }
+        let due = self.ports.queue.subscribe(Place::Due, DUE_PREFETCH);
+        loops.spawn(self.clone().move_due(due));
+    }
+
+    async fn take_in(self: Arc<Self>, mut messages: mpsc::Receiver<Message>) {
+        while let Some(message) = messages.recv().await {
+            let hand = parcel::Hand::from(message);
+            let worker = self.clone();
+            self.spawn(vec![hand.ticket.clone()], async move { worker.admit(hand).await });
+        }
+    }
+
+    /// Runs work on messages. If it panics they go back to their queue, counted, and in the end
+    /// count as poison; the worker goes on.
+    fn spawn(
+        self: &Arc<Self>,
+        tickets: Vec<Arc<dyn Ticket>>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move {
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                tracing::error!(
+                    messages = tickets.len(),
+                    "handling panicked; the messages go back to their queue"
+                );
+                for ticket in tickets {
+                    ticket.requeue().await;
+                }
+            }
+        });
+    }
+
+    fn is_running(&self) -> bool {
+        *self.stage.borrow() == Stage::Running
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stage.borrow() == Stage::Stopped
+    }
+}
+
+/// The prefetch of an account's lanes: what its fastest limited pool needs.
+fn default_prefetch(account: &AccountState) -> u16 {
+    let gateway = &account.account.gateway;
+    let per_request = gateway.deliveries_per_request().max(1);
+    let pools = gateway.pools();
+    let limited = pools.iter().filter(|(_, _, windows)| !windows.is_empty());
+    limited.map(|(_, _, windows)| lane_prefetch(windows, per_request)).max().unwrap_or(64)
+}

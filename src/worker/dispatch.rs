@@ -1,0 +1,350 @@
+//! Counted deliveries wait here for a permit. One dispatcher for each pool of limits.
+//!
+//! The dispatcher asks for permits only while deliveries are in hand, a few ahead; when a slot
+//! falls due it picks what goes. It never polls: without work nothing is asked, and when nothing
+//! can be granted the limiter says when to ask again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::job::AccountName;
+use crate::metrics;
+use crate::pipeline::classify::Route;
+use crate::pipeline::permit::{Lane, Lanes, Waiting, permits_ahead};
+use crate::pipeline::send::Cargo;
+use crate::ports::{Grant, Permit, PoolKey, StoreError, Window};
+use crate::worker::gate::GateState;
+use crate::worker::parcel::Parcel;
+use crate::worker::{Stage, Worker};
+
+/// After a failed trip to the store, how long until the next.
+const STORE_RETRY: Duration = Duration::from_millis(300);
+
+/// The waiting room of one pool.
+pub(super) struct Dispatcher {
+    pub(super) key: PoolKey,
+    pub(super) windows: Vec<Window>,
+    room: Mutex<Room>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Room {
+    lanes: Lanes<Parcel>,
+    /// Permits whose deliveries turned out to need none.
+    returned: Vec<Permit>,
+    /// Nothing is sent before: the provider asked for it.
+    paused_until: Option<Instant>,
+}
+
+/// What the dispatcher's loop keeps to itself.
+struct Desk {
+    permits: Vec<Permit>,
+    asking: Option<BoxFuture<'static, Result<Grant, StoreError>>>,
+    ask_at: Instant,
+}
+
+impl Dispatcher {
+    pub(super) fn new(key: PoolKey, windows: Vec<Window>) -> Self {
+        Self { key, windows, room: Mutex::default(), wake: Notify::new() }
+    }
+
+    fn room(&self) -> MutexGuard<'_, Room> {
+        // Nothing that runs under the lock panics half-way through a change.
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Sends nothing before `until`; permits in hand are thrown away.
+    pub(super) fn pause(&self, until: Instant) {
+        self.room().paused_until = Some(until);
+        self.wake();
+    }
+
+    pub(super) fn is_paused(&self, now: Instant) -> bool {
+        self.room().paused_until.is_some_and(|until| now < until)
+    }
+
+    fn push(&self, lane: Lane, parcel: Parcel) {
+        self.room().lanes.push(lane, parcel);
+        self.wake();
+    }
+
+    fn put_back(&self, parcels: Vec<Parcel>) {
+        let mut room = self.room();
+        for parcel in parcels.into_iter().rev() {
+            // Everything here came from a lane.
+            let lane = Lane::of(&parcel.hand.place).unwrap_or(Lane::Normal);
+            room.lanes.put_back(lane, parcel);
+        }
+        drop(room);
+        self.wake();
+    }
+
+    /// The age, since publishing, of the oldest delivery in hand, by account and lane.
+    pub(super) fn oldest(&self) -> Vec<(AccountName, Lane, jiff::Timestamp)> {
+        let room = self.room();
+        let mut oldest: Vec<(AccountName, Lane, jiff::Timestamp)> = Vec::new();
+        for lane in Lane::ALL {
+            for parcel in room.lanes.iter(lane) {
+                let at = parcel.envelope.published_at;
+                match oldest.iter_mut().find(|(account, l, _)| account == parcel.account() && *l == lane) {
+                    Some((_, _, first)) => *first = at.min(*first),
+                    None => oldest.push((parcel.account().clone(), lane, at)),
+                }
+            }
+        }
+        oldest
+    }
+}
+
+impl Worker {
+    /// Puts a counted delivery into its pool's waiting room.
+    pub(super) async fn enqueue(self: Arc<Self>, parcel: Parcel) {
+        let key = super::attempt::pool_of(&parcel.account, &parcel.delivery);
+        let dispatcher = key.and_then(|key| self.dispatchers.get(key)).cloned();
+        let (Some(dispatcher), Some(lane)) = (dispatcher, Lane::of(&parcel.hand.place)) else {
+            // The account has no limit (any more).
+            return self.deliver_exempt(parcel).await;
+        };
+        if parcel.account.touch(Instant::now()) {
+            let url = parcel.account.account.gateway.warm_up_url();
+            let worker = self.clone();
+            self.tasks.spawn(async move { worker.ports.wire.warm_up(&url).await });
+        }
+        dispatcher.push(lane, parcel);
+    }
+
+    /// The dispatcher's loop.
+    pub(super) async fn dispatch(self: Arc<Self>, dispatcher: Arc<Dispatcher>) {
+        let mut stage = self.stage.clone();
+        let mut desk = Desk { permits: Vec::new(), asking: None, ask_at: Instant::now() };
+        while *stage.borrow_and_update() == Stage::Running {
+            let now = Instant::now();
+            self.return_old(&dispatcher, now);
+            self.spend_due(&dispatcher, &mut desk, now);
+            self.ask_if_needed(&dispatcher, &mut desk, now);
+            let next = self.next_event(&dispatcher, &desk, now);
+            tokio::select! {
+                grant = answer_of(&mut desk.asking) => {
+                    desk.asking = None;
+                    self.take_grant(&dispatcher, &mut desk, grant);
+                }
+                () = dispatcher.wake.notified() => {}
+                () = tokio::time::sleep_until(next) => {}
+                _ = stage.changed() => {}
+            }
+        }
+    }
+
+    /// Gives back what was held too long, and drops what is stale.
+    fn return_old(self: &Arc<Self>, dispatcher: &Dispatcher, now: Instant) {
+        let old = {
+            let mut room = dispatcher.room();
+            room.lanes.extract(|parcel| parcel.hand.ticket.is_stale() || self.held_until(&parcel.hand) <= now)
+        };
+        for parcel in old.into_iter().filter(|parcel| !parcel.hand.ticket.is_stale()) {
+            let worker = self.clone();
+            let tickets = vec![parcel.hand.ticket.clone()];
+            self.spawn(tickets, async move { worker.give_back(&parcel.hand).await });
+        }
+    }
+
+    fn spend_due(self: &Arc<Self>, dispatcher: &Arc<Dispatcher>, desk: &mut Desk, now: Instant) {
+        desk.permits.append(&mut dispatcher.room().returned);
+        if dispatcher.is_paused(now) {
+            desk.permits.clear();
+        }
+        desk.permits.retain(|permit| permit.closes > now);
+        desk.permits.sort_by_key(|permit| permit.opens);
+        while desk.permits.first().is_some_and(|permit| permit.opens <= now) {
+            let Some(group) = self.pick(dispatcher, now) else { return };
+            let permit = desk.permits.remove(0);
+            let tickets = group.iter().map(|parcel| parcel.hand.ticket.clone()).collect();
+            let worker = self.clone();
+            let dispatcher = dispatcher.clone();
+            self.spawn(tickets, async move { worker.spend(&dispatcher, group, permit).await });
+        }
+    }
+
+    /// Picks what the next permit carries; what has expired or must wait is led away without one.
+    fn pick(self: &Arc<Self>, dispatcher: &Dispatcher, now: Instant) -> Option<Vec<Parcel>> {
+        loop {
+            let group =
+                dispatcher.room().lanes.pick(|name| self.admits(name, now), |name| self.most(name, now));
+            if group.is_empty() {
+                return None;
+            }
+            let mut live = Vec::new();
+            for (_, parcel) in group {
+                match self.route(&parcel, 1) {
+                    Route::Wait if parcel.hand.ticket.is_stale() => {}
+                    Route::Wait => live.push(parcel),
+                    Route::Expired | Route::Later(..) | Route::Forward(_) | Route::Send => {
+                        let worker = self.clone();
+                        let tickets = vec![parcel.hand.ticket.clone()];
+                        self.spawn(tickets, async move { worker.lead_again(parcel).await });
+                    }
+                }
+            }
+            if let Some(first) = live.first() {
+                first.account.gate.enter(now);
+                return Some(live);
+            }
+        }
+    }
+
+    fn admits(&self, name: &AccountName, now: Instant) -> bool {
+        self.accounts.get(name).is_some_and(|account| match account.gate.state(now) {
+            GateState::Open | GateState::HalfOpen { free: true } => true,
+            GateState::Closed(_) | GateState::HalfOpen { free: false } => false,
+        })
+    }
+
+    fn most(&self, name: &AccountName, now: Instant) -> usize {
+        self.accounts.get(name).map_or(1, |account| match account.gate.state(now) {
+            GateState::Open => account.account.gateway.deliveries_per_request(),
+            GateState::Closed(_) | GateState::HalfOpen { .. } => 1,
+        })
+    }
+
+    /// Uses a permit that has fallen due: for this group, or, where all of it turns out to need
+    /// none (duplicates, others' work), for the next.
+    async fn spend(self: Arc<Self>, dispatcher: &Arc<Dispatcher>, group: Vec<Parcel>, permit: Permit) {
+        let mut group = group;
+        loop {
+            let Some(account) = group.first().map(|parcel| parcel.account.clone()) else { return };
+            let working = self.quiet.read().await;
+            for parcel in &group {
+                metrics::permit_wait(account.name().as_str(), parcel.hand.received.elapsed());
+            }
+            let claims = self.claim_group(group).await;
+            let store_down = claims.store_down;
+            dispatcher.put_back(claims.back);
+            if !claims.ready.is_empty() {
+                let late = self.send_group(&account, Cargo::counted(claims.ready, permit)).await;
+                return dispatcher.put_back(late);
+            }
+            account.gate.leave();
+            drop(working);
+            let now = Instant::now();
+            if store_down {
+                self.pause_briefly().await;
+                return dispatcher.wake();
+            }
+            match self.pick(dispatcher, now) {
+                Some(next) => group = next,
+                None => {
+                    dispatcher.room().returned.push(permit);
+                    return dispatcher.wake();
+                }
+            }
+        }
+    }
+
+    fn ask_if_needed(&self, dispatcher: &Dispatcher, desk: &mut Desk, now: Instant) {
+        let n = self.permits_to_ask_for(dispatcher, desk, now);
+        if n == 0 || desk.asking.is_some() || now < desk.ask_at {
+            return;
+        }
+        let (permits, key) = (self.ports.permits.clone(), dispatcher.key.clone());
+        desk.asking = Some(Box::pin(async move { permits.take(&key, n).await }));
+    }
+
+    /// How many permits are missing. One in reserve bridges the trip to the store; asking only when
+    /// it is the last brings several at a time.
+    fn permits_to_ask_for(&self, dispatcher: &Dispatcher, desk: &Desk, now: Instant) -> u32 {
+        let held = u32::try_from(desk.permits.len()).unwrap_or(u32::MAX);
+        let wanted = self.wanted(dispatcher, now).min(permits_ahead(&dispatcher.windows));
+        if held > 1 { 0 } else { wanted.saturating_sub(held) }
+    }
+
+    /// How many requests could be made of what waits; counted no further than is ever asked for.
+    fn wanted(&self, dispatcher: &Dispatcher, now: Instant) -> u32 {
+        const WHOLE: u32 = 1_000_000;
+        let room = dispatcher.room();
+        let mut parts: u32 = 0;
+        for parcel in Lane::ALL.into_iter().flat_map(|lane| room.lanes.iter(lane)) {
+            if self.admits(parcel.account(), now) {
+                let shared =
+                    if parcel.batch().is_some() { self.most(parcel.account(), now).max(1) } else { 1 };
+                parts += WHOLE / u32::try_from(shared).unwrap_or(WHOLE);
+            }
+            if parts > 8 * WHOLE {
+                break;
+            }
+        }
+        parts.div_ceil(WHOLE)
+    }
+
+    fn take_grant(&self, dispatcher: &Dispatcher, desk: &mut Desk, grant: Result<Grant, StoreError>) {
+        let now = Instant::now();
+        match grant {
+            Ok(grant) => {
+                desk.permits.extend(grant.permits);
+                if let Some(at) = grant.retry_at {
+                    desk.ask_at = at;
+                }
+                if let Some(pause) = grant.paused {
+                    dispatcher.pause(now + pause.wait);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no permits");
+                desk.ask_at = now + STORE_RETRY.mul_f64(1.0 + self.ports.chance.unit());
+            }
+        }
+    }
+
+    /// The next moment at which the loop has something to do by itself.
+    fn next_event(&self, dispatcher: &Dispatcher, desk: &Desk, now: Instant) -> Instant {
+        let far = now + Duration::from_secs(3_600);
+        let waiting = self.wanted(dispatcher, now) > 0;
+        let slot = desk.permits.first().map(|permit| if waiting { permit.opens } else { permit.closes });
+        let missing = desk.asking.is_none() && self.permits_to_ask_for(dispatcher, desk, now) > 0;
+        let ask = missing.then_some(desk.ask_at);
+        let room = dispatcher.room();
+        let heads = Lane::ALL.into_iter().filter_map(|lane| room.lanes.iter(lane).next());
+        let old = heads.map(|parcel| self.held_until(&parcel.hand)).min();
+        let gates = Lane::ALL
+            .into_iter()
+            .filter_map(|lane| room.lanes.iter(lane).next())
+            .filter_map(|parcel| match parcel.account.gate.state(now) {
+                GateState::Closed(until) => Some(until),
+                GateState::Open | GateState::HalfOpen { .. } => None,
+            })
+            .min();
+        let pause = room.paused_until.filter(|until| *until > now);
+        let soonest = match pause {
+            // While paused neither slots nor asking can bring anything on.
+            Some(until) => [Some(until), old, gates].into_iter().flatten().min(),
+            None => [slot, ask, old, gates].into_iter().flatten().min(),
+        };
+        soonest.unwrap_or(far).max(now + Duration::from_micros(100))
+    }
+
+    /// A delivery that waited for a permit and needs none any more.
+    async fn lead_again(self: Arc<Self>, parcel: Parcel) {
+        match self.route(&parcel, 1) {
+            Route::Expired => self.expire(parcel).await,
+            Route::Send => self.deliver_exempt(parcel).await,
+            Route::Wait | Route::Later(..) | Route::Forward(_) => self.give_back(&parcel.hand).await,
+        }
+    }
+}
+
+async fn answer_of(
+    asking: &mut Option<BoxFuture<'static, Result<Grant, StoreError>>>,
+) -> Result<Grant, StoreError> {
+    match asking {
+        Some(asked) => asked.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,174 @@
+//! What others see of an end, and how a message leaves this worker.
+//!
+//! Each effect is tried again until the broker or the store has confirmed it, or until the message
+//! is stale: then it comes again, and its claim answers for it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::backoff;
+use crate::job::Priority;
+use crate::metrics;
+use crate::pipeline::settle::{self, Subject};
+use crate::ports::{Destination, Outgoing, PublishError, StoreError};
+use crate::verdict::{Outcome, Status};
+use crate::worker::Worker;
+use crate::worker::parcel::{Hand, Parcel};
+
+/// Waits between tries of an effect: the first bound, doubling, up to the last.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+impl Worker {
+    /// Publishes until the broker has confirmed it. `false` when it gave up, because the message
+    /// in hand is stale or the worker stops.
+    pub(super) async fn publish_surely(&self, hand: &Hand, outgoing: Outgoing) -> bool {
+        let mut tries = 0;
+        loop {
+            let error = match self.ports.publisher.publish(outgoing.clone()).await {
+                Ok(()) => return true,
+                Err(error) => error,
+            };
+            if is_lost_reply(&outgoing.destination, &error) {
+                tracing::warn!("a reply queue is gone; the receipt went to the exchange only");
+                return true;
+            }
+            if hand.ticket.is_stale() || self.is_stopped() {
+                return false;
+            }
+            tries += 1;
+            tracing::warn!(%error, destination = describe(&outgoing.destination), tries, "publishing failed; trying again");
+            self.wait_before_try(tries).await;
+        }
+    }
+
+    /// Asks the store until it answers. `None` when it gave up: the worker stops, or the message
+    /// would be held too long.
+    pub(super) async fn store_surely<T, F>(&self, hand: &Hand, ask: impl Fn() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut tries = 0;
+        loop {
+            match ask().await {
+                Ok(answer) => return Some(answer),
+                Err(error) => {
+                    tries += 1;
+                    tracing::warn!(%error, tries, "the store did not answer; trying again");
+                }
+            }
+            if self.is_stopped() || self.is_held_too_long(hand) {
+                return None;
+            }
+            self.wait_before_try(tries).await;
+        }
+    }
+
+    async fn wait_before_try(&self, tries: u32) {
+        let bound = backoff::bound(FIRST_WAIT, LAST_WAIT, tries);
+        tokio::time::sleep(bound.mul_f64(0.5 + self.ports.chance.unit() / 2.0)).await;
+    }
+
+    /// Whether a message has been in hand for so long that it must go back.
+    pub(super) fn is_held_too_long(&self, hand: &Hand) -> bool {
+        Instant::now() >= self.held_until(hand)
+    }
+
+    /// When a message in hand must go back.
+    pub(super) fn held_until(&self, hand: &Hand) -> Instant {
+        hand.received + self.manner.worker.hold
+    }
+
+    /// Puts a message back to its queue as it is. Published anew rather than rejected: the broker
+    /// counts a rejection as it counts a crash, and enough of those make a message suspect.
+    pub(super) async fn give_back(&self, hand: &Hand) {
+        let outgoing = Outgoing {
+            destination: Destination::Place(hand.place.clone()),
+            body: hand.body.clone(),
+            properties: hand.properties.clone(),
+        };
+        if self.publish_surely(hand, outgoing).await {
+            hand.ticket.ack().await;
+        }
+    }
+
+    /// The visible effects of an end, in order: dead letter, receipts. Returns whether all are safe.
+    pub(super) async fn write_end(
+        &self,
+        hand: &Hand,
+        subject: &Subject<'_>,
+        outcome: &Outcome,
+        body: Bytes,
+        priority: Option<Priority>,
+    ) -> bool {
+        if outcome.status == Status::Dead
+            && !self.publish_surely(hand, settle::dead_letter(subject, outcome, body)).await
+        {
+            return false;
+        }
+        for receipt in settle::receipts(subject, outcome) {
+            if !self.publish_surely(hand, receipt).await {
+                return false;
+            }
+        }
+        self.tell_end(subject, outcome, priority);
+        true
+    }
+
+    /// The effects of an end, then the ack.
+    pub(super) async fn finish(&self, parcel: &Parcel, outcome: &Outcome) {
+        let priority = Some(parcel.delivery.job.priority);
+        if self.write_end(&parcel.hand, &parcel.subject(), outcome, parcel.body(), priority).await
+            && !parcel.hand.ticket.ack().await
+        {
+            tracing::debug!(delivery = %parcel.delivery.id, "settled, but its connection is gone; it comes again");
+        }
+    }
+
+    fn tell_end(&self, subject: &Subject<'_>, outcome: &Outcome, priority: Option<Priority>) {
+        let account = subject.account.as_str();
+        let operation = subject.operation_label();
+        let reason = outcome.reason.map(crate::verdict::DeadReason::as_str);
+        metrics::delivery_settled(account, operation, outcome.status.as_str(), reason);
+        let age_ms = outcome.settled_at_ms.saturating_sub(subject.envelope.published_at.as_millisecond());
+        let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
+        metrics::delivery_age(account, priority.unwrap_or_default().as_str(), age);
+        let id = subject.id.map(crate::job::DeliveryId::as_str);
+        match outcome.status {
+            Status::Dead => tracing::warn!(
+                account,
+                operation,
+                delivery = id,
+                reason,
+                detail = outcome.detail,
+                attempts = outcome.attempts,
+                "dead letter"
+            ),
+            Status::Delivered | Status::Duplicate | Status::Expired => tracing::info!(
+                account,
+                operation,
+                delivery = id,
+                status = outcome.status.as_str(),
+                attempts = outcome.attempts,
+                "settled"
+            ),
+        }
+    }
+}
+
+fn is_lost_reply(destination: &Destination, error: &PublishError) -> bool {
+    matches!(destination, Destination::Reply { .. }) && *error == PublishError::Unroutable
+}
+
+/// A destination without a producer's own words.
+fn describe(destination: &Destination) -> String {
+    match destination {
+        Destination::Place(place) => format!("{place:?}"),
+        Destination::Delay(rung) => format!("delay rung {rung}"),
+        Destination::Receipts { .. } => "receipts".to_owned(),
+        Destination::Reply { .. } => "a reply queue".to_owned(),
+        Destination::Jobs(_) => "jobs".to_owned(),
+    }
+}

@@ -1,0 +1,261 @@
+//! A message becomes deliveries, and each takes its way.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use crate::job::{Finding, Job};
+use crate::metrics;
+use crate::pipeline::classify::{self, Route};
+use crate::pipeline::decode::{self, Fragments};
+use crate::pipeline::envelope::Envelope;
+use crate::pipeline::settle::{self, Ending, Subject};
+use crate::ports::{Destination, Outgoing, Place};
+use crate::providers::{Planned, Unfit};
+use crate::verdict::DeadReason;
+use crate::worker::parcel::{Hand, Parcel};
+use crate::worker::suspect::SUSPECT_AFTER;
+use crate::worker::{AccountState, Worker};
+
+/// What a message turned out to be.
+pub(super) enum Unpacked {
+    /// It belongs to no account of this worker: its queue is left over from another configuration.
+    Foreign,
+    /// Nothing that can be sent; what can be told of it, for its receipt.
+    Invalid { account: Arc<AccountState>, envelope: Envelope, findings: Vec<Finding>, fragments: Fragments },
+    /// Its deliveries.
+    Pieces { account: Arc<AccountState>, envelope: Envelope, planned: Planned },
+}
+
+impl Worker {
+    /// Takes a message that the broker gave out.
+    pub(super) async fn admit(self: Arc<Self>, hand: Hand) {
+        if hand.redeliveries >= SUSPECT_AFTER {
+            return self.handle_suspect(hand).await;
+        }
+        let unpacked = {
+            let _working = self.quiet.read().await;
+            self.unpack(&hand)
+        };
+        self.lead(hand, unpacked).await;
+    }
+
+    /// Reads a message: decode, then let the provider plan. Pure but for the clock and chance.
+    pub(super) fn unpack(&self, hand: &Hand) -> Unpacked {
+        let envelope = Envelope::read(&hand.properties, self.ports.clock.now(), self.ports.chance.as_ref());
+        let account = match &hand.place {
+            Place::Jobs(name) | Place::Retry(name) | Place::Lane(name, _) => self.accounts.get(name),
+            Place::Due | Place::Dead => None,
+        };
+        let Some(account) = account.cloned() else { return Unpacked::Foreign };
+        if !envelope.internal {
+            metrics::job_received(account.name().as_str());
+        }
+        let decoded = if envelope.internal {
+            decode::decode_any_size(&hand.body)
+        } else {
+            decode::decode_body(&hand.body)
+        };
+        let job = match decoded {
+            Ok(job) => job,
+            Err(unreadable) => {
+                let decode::Unreadable { findings, fragments } = *unreadable;
+                return Unpacked::Invalid { account, envelope, findings, fragments };
+            }
+        };
+        let gateway = account.account.gateway.as_ref();
+        match classify::plan(gateway, account.name(), &job, &envelope, &self.manner.prefix) {
+            Ok(planned) => Unpacked::Pieces { account, envelope, planned },
+            Err(findings) => Unpacked::Invalid { fragments: fragments_of(&job), account, envelope, findings },
+        }
+    }
+
+    /// Leads what was unpacked on its way.
+    pub(super) async fn lead(self: Arc<Self>, hand: Hand, unpacked: Unpacked) {
+        match unpacked {
+            Unpacked::Foreign => {
+                tracing::error!(place = ?hand.place, "a message of an account that is not configured is left alone");
+            }
+            Unpacked::Invalid { account, envelope, findings, fragments } => {
+                self.bury_invalid(&hand, &account, &envelope, &findings, &fragments).await;
+            }
+            Unpacked::Pieces { account, envelope, planned } => {
+                self.lead_pieces(hand, account, envelope, planned).await
+            }
+        }
+    }
+
+    async fn lead_pieces(
+        self: Arc<Self>,
+        hand: Hand,
+        account: Arc<AccountState>,
+        envelope: Envelope,
+        mut planned: Planned,
+    ) {
+        if planned.len() > 1 {
+            return self.split(hand, account, envelope, planned).await;
+        }
+        // `classify::plan` refuses an empty plan.
+        match planned.pop() {
+            None => {}
+            Some(Err(unfit)) => {
+                let body = decode::mask_credentials(&hand.body).into();
+                if self.bury_unfit(&hand, &envelope, &unfit, body).await {
+                    hand.ticket.ack().await;
+                }
+            }
+            Some(Ok(delivery)) => self.lead_parcel(Parcel { hand, envelope, delivery, account }).await,
+        }
+    }
+
+    async fn lead_parcel(self: Arc<Self>, parcel: Parcel) {
+        match self.route(&parcel, 1) {
+            Route::Expired => self.expire(parcel).await,
+            Route::Wait => self.enqueue(parcel).await,
+            Route::Send => self.deliver_exempt(parcel).await,
+            Route::Later(..) | Route::Forward(_) => {
+                if self.send_on(&parcel, 1).await {
+                    parcel.hand.ticket.ack().await;
+                }
+            }
+        }
+    }
+
+    pub(super) fn route(&self, parcel: &Parcel, pieces: usize) -> Route {
+        classify::route(
+            &parcel.delivery,
+            &parcel.envelope,
+            &parcel.hand.place,
+            pieces,
+            self.ports.clock.now(),
+        )
+    }
+
+    /// Gives each delivery of a job with several a message of its own, then settles the job: from
+    /// here on a message and a delivery are one.
+    async fn split(
+        self: Arc<Self>,
+        hand: Hand,
+        account: Arc<AccountState>,
+        envelope: Envelope,
+        planned: Planned,
+    ) {
+        let pieces = planned.len();
+        let safe = join_all(planned.into_iter().enumerate().map(|(index, piece)| {
+            let (worker, hand, account, envelope) = (&self, &hand, &account, envelope.nth(index));
+            async move {
+                match piece {
+                    Ok(delivery) => {
+                        let (hand, account) = (hand.clone(), account.clone());
+                        worker.send_on(&Parcel { hand, envelope, delivery, account }, pieces).await
+                    }
+                    Err(unfit) => {
+                        let body = decode::encode(&unfit.job).into();
+                        worker.bury_unfit(hand, &envelope, &unfit, body).await
+                    }
+                }
+            }
+        }))
+        .await;
+        if safe.into_iter().all(|safe| safe) {
+            hand.ticket.ack().await;
+        }
+    }
+
+    /// Publishes a delivery to where it goes next. Returns whether that is safe at the broker.
+    async fn send_on(&self, parcel: &Parcel, pieces: usize) -> bool {
+        let outgoing = match self.route(parcel, pieces) {
+            Route::Later(at, to) => self.waiting(parcel, parcel.envelope.clone(), to, at),
+            Route::Forward(to) => forwarded(parcel, to),
+            // It ends, waits or is sent from a message of its own.
+            Route::Expired | Route::Wait | Route::Send => {
+                forwarded(parcel, classify::home(&parcel.delivery, &parcel.envelope))
+            }
+        };
+        self.publish_surely(&parcel.hand, outgoing).await
+    }
+
+    /// Ends a whole message as `invalid`. Its body is kept byte for byte, but for credentials:
+    /// dead letters hold no secrets.
+    async fn bury_invalid(
+        &self,
+        hand: &Hand,
+        account: &AccountState,
+        envelope: &Envelope,
+        findings: &[Finding],
+        fragments: &Fragments,
+    ) {
+        let id = decode::fragment_id(fragments);
+        let known = account_operations(account);
+        let subject = Subject {
+            account: account.name(),
+            operation: fragments.operation.as_deref().filter(|operation| known.contains(operation)),
+            id: id.as_ref(),
+            job_id: fragments.transaction_id.as_ref(),
+            envelope,
+            meta: fragments.meta.as_ref(),
+        };
+        let ending = Ending::dead(DeadReason::Invalid, &listed(findings), 0);
+        let body = decode::mask_credentials(&hand.body).into();
+        if self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, None).await {
+            hand.ticket.ack().await;
+        }
+    }
+
+    /// Ends one delivery as `invalid`. Returns whether that is safe at the broker.
+    ///
+    /// No claim is written: the verdict follows from the message alone, so a second try comes to
+    /// the same, and an invalid job must not touch the claim of a sound one with its id.
+    async fn bury_unfit(&self, hand: &Hand, envelope: &Envelope, unfit: &Unfit, body: Bytes) -> bool {
+        let subject = Subject {
+            account: &unfit.job.account,
+            operation: Some(&unfit.job.operation),
+            id: Some(&unfit.id),
+            job_id: Some(&unfit.job.transaction_id),
+            envelope,
+            meta: unfit.job.meta.as_ref(),
+        };
+        let ending = Ending::dead(DeadReason::Invalid, &listed(&unfit.findings), 0);
+        let priority = Some(unfit.job.priority);
+        self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, priority).await
+    }
+
+    /// A delivery's message that comes to `to` at `at`, by the delay ladder.
+    pub(super) fn waiting(
+        &self,
+        parcel: &Parcel,
+        envelope: Envelope,
+        to: Place,
+        at: jiff::Timestamp,
+    ) -> Outgoing {
+        let remaining = crate::pipeline::send::until(self.ports.clock.now(), at);
+        let (destination, due) = match settle::rung(remaining) {
+            None => (Destination::Place(to), None),
+            Some(rung) => (Destination::Delay(rung), Some(crate::pipeline::envelope::Due { at, to })),
+        };
+        let properties = Envelope { due, ..envelope }.write();
+        Outgoing { destination, body: parcel.body(), properties }
+    }
+}
+
+fn forwarded(parcel: &Parcel, to: Place) -> Outgoing {
+    let properties = Envelope { due: None, ..parcel.envelope.clone() }.write();
+    Outgoing { destination: Destination::Place(to), body: parcel.body(), properties }
+}
+
+fn fragments_of(job: &Job) -> Fragments {
+    Fragments {
+        transaction_id: Some(job.transaction_id.clone()),
+        operation: Some(job.operation.clone()),
+        meta: job.meta.clone(),
+    }
+}
+
+fn account_operations(account: &AccountState) -> &'static [&'static str] {
+    crate::providers::by_name(account.account.provider).map_or(&[], |provider| provider.operations())
+}
+
+fn listed(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,133 @@
+//! What people see of a worker: health, readiness, gauges.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::job::Priority;
+use crate::metrics;
+use crate::pipeline::permit::Lane;
+use crate::pipeline::send::until;
+use crate::ports::{PauseCause, Place};
+use crate::worker::gate::GateState;
+use crate::worker::{AccountState, Worker};
+
+/// How ready a worker is to do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Condition {
+    /// The broker can be used.
+    pub broker: bool,
+    /// The store can be used.
+    pub store: bool,
+    /// The worker is on its way to its end.
+    pub draining: bool,
+}
+
+impl Worker {
+    /// Whether the worker's own loops run. Says nothing of the servers: restarting a worker does
+    /// not mend a broker.
+    pub fn alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// How ready it is.
+    pub async fn condition(&self) -> Condition {
+        let broker = *self.ports.queue.up().borrow();
+        let store = self.ports.claims.ping().await;
+        metrics::dependency_up("broker", broker);
+        metrics::dependency_up("store", store);
+        Condition { broker, store, draining: !self.is_running() }
+    }
+
+    /// Brings the gauges up to date: asked for when somebody looks, so that an idle worker that
+    /// nobody watches costs nothing.
+    pub async fn refresh(&self) {
+        self.condition().await;
+        self.tell_depths().await;
+        self.tell_ages();
+        for account in self.accounts.values() {
+            self.refresh_pause(account).await;
+            self.tell_gate(account);
+            self.tell_use(account).await;
+        }
+    }
+
+    async fn tell_depths(&self) {
+        let mut places = vec![Place::Dead];
+        let mut labels = vec![(String::new(), "dead")];
+        for name in self.accounts.keys() {
+            let lanes = Priority::ALL.map(|lane| (Place::Lane(name.clone(), lane), lane.as_str()));
+            let own = [(Place::Jobs(name.clone()), "jobs"), (Place::Retry(name.clone()), "retry")];
+            for (place, label) in own.into_iter().chain(lanes) {
+                places.push(place);
+                labels.push((name.to_string(), label));
+            }
+        }
+        let depths = self.ports.queue.depths(&places).await;
+        for ((account, label), depth) in labels.into_iter().zip(depths) {
+            match depth {
+                Some(depth) if label == "dead" => metrics::dead_letters(depth),
+                Some(depth) => metrics::queue_depth(&account, label, depth),
+                None => {}
+            }
+        }
+    }
+
+    fn tell_ages(&self) {
+        let now = self.ports.clock.now();
+        for name in self.accounts.keys() {
+            for lane in Lane::ALL {
+                metrics::oldest_age(name.as_str(), lane.as_str(), Duration::ZERO);
+            }
+        }
+        for (name, lane, published_at) in self.dispatchers.values().flat_map(|dispatcher| dispatcher.oldest())
+        {
+            metrics::oldest_age(name.as_str(), lane.as_str(), until(published_at, now));
+        }
+    }
+
+    /// A pause that another worker or a person caused is seen here too, by whoever looks.
+    async fn refresh_pause(&self, account: &AccountState) {
+        if let Ok(Some(pause)) = self.ports.claims.pause_of(account.name()).await
+            && account.gate.state(Instant::now()) == GateState::Open
+        {
+            self.learn_pause(account, pause);
+        }
+    }
+
+    pub(super) fn tell_gate(&self, account: &AccountState) {
+        let name = account.name().as_str();
+        let now = Instant::now();
+        let state = account.gate.state(now);
+        let cause = account.gate.cause();
+        for known in [PauseCause::Credentials, PauseCause::Circuit, PauseCause::Operator] {
+            metrics::account_paused(name, known.as_str(), cause == Some(known) && state != GateState::Open);
+        }
+        let throttled = account
+            .pools
+            .values()
+            .filter_map(|key| self.dispatchers.get(key))
+            .any(|room| room.is_paused(now));
+        metrics::account_paused(name, PauseCause::Throttled.as_str(), throttled);
+        let circuit = match (cause, state) {
+            (Some(PauseCause::Circuit), GateState::Closed(_)) => 2,
+            (Some(PauseCause::Circuit), GateState::HalfOpen { .. }) => 1,
+            _ => 0,
+        };
+        metrics::circuit_state(name, circuit);
+    }
+
+    async fn tell_use(&self, account: &AccountState) {
+        let mut most: f64 = 0.0;
+        for dispatcher in account.pools.values().filter_map(|key| self.dispatchers.get(key)) {
+            let Ok(usage) = self.ports.permits.usage(&dispatcher.key).await else { continue };
+            let minute = Duration::from_secs(60);
+            let limit = dispatcher.windows.iter().find(|window| window.length == minute);
+            if let Some(limit) = limit {
+                most = most.max(f64::from(usage.last_minute) / f64::from(limit.requests));
+            }
+        }
+        metrics::limit_used_ratio(account.name().as_str(), most);
+    }
+}

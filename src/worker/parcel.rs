@@ -1,0 +1,98 @@
+//! What a worker holds: a message in hand, and the one delivery in it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::job::{AccountName, Delivery, DeliveryId};
+use crate::pipeline::decode;
+use crate::pipeline::envelope::Envelope;
+use crate::pipeline::permit::Waiting;
+use crate::pipeline::settle::Subject;
+use crate::ports::{Message, Place, Properties, Ticket};
+use crate::worker::AccountState;
+
+/// A message in hand; clones settle the same message.
+#[derive(Clone)]
+pub struct Hand {
+    /// The body as it came.
+    pub body: Bytes,
+    /// Its properties.
+    pub properties: Properties,
+    /// The queue it came from.
+    pub place: Place,
+    /// How often the queue gave it out before.
+    pub redeliveries: u32,
+    /// When it came.
+    pub received: Instant,
+    /// Settles it.
+    pub ticket: Arc<dyn Ticket>,
+}
+
+impl From<Message> for Hand {
+    fn from(message: Message) -> Self {
+        let Message { body, properties, place, redeliveries, received, ticket } = message;
+        Self { body, properties, place, redeliveries, received, ticket: ticket.into() }
+    }
+}
+
+/// A delivery in hand.
+#[derive(Clone)]
+pub struct Parcel {
+    /// Its message.
+    pub hand: Hand,
+    /// What travels with it.
+    pub envelope: Envelope,
+    /// The delivery.
+    pub delivery: Delivery,
+    /// Its account.
+    pub account: Arc<AccountState>,
+}
+
+impl Parcel {
+    /// What receipts and dead letters say of it.
+    pub fn subject(&self) -> Subject<'_> {
+        let job = &self.delivery.job;
+        Subject {
+            account: &job.account,
+            operation: Some(&job.operation),
+            id: Some(&self.delivery.id),
+            job_id: Some(&job.transaction_id),
+            envelope: &self.envelope,
+            meta: job.meta.as_ref(),
+        }
+    }
+
+    /// The job with this one delivery in it, as a body.
+    pub fn body(&self) -> Bytes {
+        decode::encode(&self.delivery.job).into()
+    }
+}
+
+impl AsRef<Delivery> for Parcel {
+    fn as_ref(&self) -> &Delivery {
+        &self.delivery
+    }
+}
+
+impl Waiting for Parcel {
+    fn account(&self) -> &AccountName {
+        &self.delivery.job.account
+    }
+
+    fn id(&self) -> &DeliveryId {
+        &self.delivery.id
+    }
+
+    fn batch(&self) -> Option<&Arc<str>> {
+        // One with an attempt of unknown outcome behind it is resent alone: what a suppressed
+        // duplicate answers is not documented, so positions in the answer could shift.
+        let alone = self.envelope.alone || self.envelope.remembered.unresolved_ms.is_some();
+        if alone { None } else { self.delivery.batch.as_ref() }
+    }
+
+    fn bytes(&self) -> usize {
+        self.hand.body.len()
+    }
+}
