@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod permit;
 pub mod send;
 pub mod settle;
+pub mod suspect;
 
 #[cfg(test)]
 pub(crate) mod testing {
@@ -40,6 +41,7 @@ pub(crate) mod testing {
             remembered: History::default(),
             alone: false,
             counted: false,
+            crashes: 0,
             due: None,
         }
     }

@@ -363,8 +363,8 @@ pub trait Claims: Send + Sync {
     async fn resume(&self, account: &AccountName) -> Result<(), StoreError>;
     /// Counts that a suspected message is about to be handled, and says how often it now was.
     async fn count_suspect(&self, fingerprint: &str) -> Result<u32, StoreError>;
-    /// Forgets that count: the message did no harm.
-    async fn clear_suspect(&self, fingerprint: &str) -> Result<(), StoreError>;
+    /// Takes one such count back: that handling ended quietly.
+    async fn uncount_suspect(&self, fingerprint: &str) -> Result<(), StoreError>;
     /// Whether the store can be used now.
     fn up(&self) -> watch::Receiver<bool>;
     /// Asks the store whether it can be used, and remembers the answer for [`Claims::up`].

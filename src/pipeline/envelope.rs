@@ -21,6 +21,7 @@ const FIRST_ATTEMPT: &str = "paceline-first-attempt";
 const UNRESOLVED: &str = "paceline-unresolved";
 const ALONE: &str = "paceline-alone";
 const COUNTED: &str = "paceline-counted";
+const CRASHES: &str = "paceline-crashes";
 const DUE_AT: &str = "paceline-due-at";
 const DUE_TO: &str = "paceline-due-to";
 const DUE_ACCOUNT: &str = "paceline-due-account";
@@ -67,6 +68,9 @@ pub struct Envelope {
     pub alone: bool,
     /// Exempt by itself, but the provider throttled it: goes through the lanes.
     pub counted: bool,
+    /// Redeliveries behind it that the broker no longer counts, because it was published anew while
+    /// somebody, perhaps a dead worker of its own, held its claim.
+    pub crashes: u32,
     /// Where it goes after a wait.
     pub due: Option<Due>,
 }
@@ -105,6 +109,7 @@ impl Envelope {
             },
             alone: properties.header(ALONE).is_some(),
             counted: properties.header(COUNTED).is_some(),
+            crashes: carried_crashes(properties),
             due: read_due(properties),
         }
     }
@@ -141,6 +146,9 @@ impl Envelope {
                 properties.set_header(name, "1");
             }
         }
+        if self.crashes > 0 {
+            properties.set_header(CRASHES, self.crashes.to_string());
+        }
         if let Some(due) = &self.due {
             write_due(&mut properties, due);
         }
@@ -159,6 +167,11 @@ impl Envelope {
             headers: self.trace.clone(),
         }
     }
+}
+
+/// [`Envelope::crashes`], without reading the rest: the message may be one that must be read alone.
+pub fn carried_crashes(properties: &Properties) -> u32 {
+    number(properties.header(CRASHES)).unwrap_or(0)
 }
 
 fn number<T: std::str::FromStr>(text: Option<&str>) -> Option<T> {
@@ -251,6 +264,7 @@ mod tests {
                 },
                 alone: true,
                 counted: true,
+                crashes: 2,
                 due: Some(Due { at: Timestamp::from_millisecond(9).unwrap(), to }),
             };
             assert_eq!(Envelope::read(&envelope.write(), now(), &Fixed), envelope);
@@ -266,7 +280,7 @@ mod tests {
         }
         let envelope = Envelope::read(&properties, now(), &Fixed);
         assert_eq!(envelope.remembered, History::default());
-        assert_eq!(envelope.due, None);
+        assert_eq!((envelope.crashes, envelope.due), (0, None));
         assert_eq!(envelope.published_at, now());
     }
 

@@ -116,7 +116,9 @@ impl Worker {
     async fn wait_for_holder(&self, parcel: &Parcel, rest: Duration) {
         let delay = rest.clamp(Duration::from_millis(200), LONGEST_WAIT_FOR_HOLDER);
         let at = self.ports.clock.now() + delay;
-        let outgoing = self.waiting(parcel, parcel.envelope.clone(), parcel.hand.place.clone(), at);
+        let crashes = parcel.envelope.crashes.saturating_add(parcel.hand.redeliveries);
+        let envelope = Envelope { crashes, ..parcel.envelope.clone() };
+        let outgoing = self.waiting(parcel, envelope, parcel.hand.place.clone(), at);
         if self.publish_surely(&parcel.hand, outgoing).await {
             parcel.hand.ticket.ack().await;
         }
@@ -493,6 +495,7 @@ impl Marks {
             remembered: history,
             alone: envelope.alone || self.alone,
             counted: envelope.counted || self.counted,
+            crashes: 0,
             due: None,
             ..envelope.clone()
         }

@@ -9,13 +9,13 @@ use crate::job::{Finding, Job};
 use crate::metrics;
 use crate::pipeline::classify::{self, Route};
 use crate::pipeline::decode::{self, Fragments};
-use crate::pipeline::envelope::Envelope;
+use crate::pipeline::envelope::{Due, Envelope, carried_crashes};
 use crate::pipeline::settle::{self, Ending, Subject};
+use crate::pipeline::suspect::is_suspect;
 use crate::ports::{Destination, Outgoing, Place};
 use crate::providers::{Planned, Unfit};
 use crate::verdict::DeadReason;
 use crate::worker::parcel::{Hand, Parcel};
-use crate::worker::suspect::SUSPECT_AFTER;
 use crate::worker::{AccountState, Worker};
 
 /// What a message turned out to be.
@@ -31,7 +31,7 @@ pub(super) enum Unpacked {
 impl Worker {
     /// Takes a message that the broker gave out.
     pub(super) async fn admit(self: Arc<Self>, hand: Hand) {
-        if hand.redeliveries >= SUSPECT_AFTER {
+        if is_suspect(hand.redeliveries, carried_crashes(&hand.properties)) {
             return self.handle_suspect(hand).await;
         }
         let unpacked = {
@@ -44,10 +44,7 @@ impl Worker {
     /// Reads a message: decode, then let the provider plan. Pure but for the clock and chance.
     pub(super) fn unpack(&self, hand: &Hand) -> Unpacked {
         let envelope = Envelope::read(&hand.properties, self.ports.clock.now(), self.ports.chance.as_ref());
-        let account = match &hand.place {
-            Place::Jobs(name) | Place::Retry(name) | Place::Lane(name, _) => self.accounts.get(name),
-            Place::Due | Place::Dead => None,
-        };
+        let account = hand.account().and_then(|name| self.accounts.get(name));
         let Some(account) = account.cloned() else { return Unpacked::Foreign };
         if !envelope.internal {
             metrics::job_received(account.name().as_str());
@@ -164,7 +161,7 @@ impl Worker {
     }
 
     /// Publishes a delivery to where it goes next. Returns whether that is safe at the broker.
-    async fn send_on(&self, parcel: &Parcel, pieces: usize) -> bool {
+    pub(super) async fn send_on(&self, parcel: &Parcel, pieces: usize) -> bool {
         let outgoing = match self.route(parcel, pieces) {
             Route::Later(at, to) => self.waiting(parcel, parcel.envelope.clone(), to, at),
             Route::Forward(to) => forwarded(parcel, to),
@@ -232,7 +229,7 @@ impl Worker {
         let remaining = crate::pipeline::send::until(self.ports.clock.now(), at);
         let (destination, due) = match settle::rung(remaining) {
             None => (Destination::Place(to), None),
-            Some(rung) => (Destination::Delay(rung), Some(crate::pipeline::envelope::Due { at, to })),
+            Some(rung) => (Destination::Delay(rung), Some(Due { at, to })),
         };
         let properties = Envelope { due, ..envelope }.write();
         Outgoing { destination, body: parcel.body(), properties }

@@ -37,6 +37,16 @@ impl From<Message> for Hand {
     }
 }
 
+impl Hand {
+    /// The account whose queue it came from.
+    pub fn account(&self) -> Option<&AccountName> {
+        match &self.place {
+            Place::Jobs(name) | Place::Retry(name) | Place::Lane(name, _) => Some(name),
+            Place::Due | Place::Dead => None,
+        }
+    }
+}
+
 /// A delivery in hand.
 #[derive(Clone)]
 pub struct Parcel {

@@ -1,14 +1,8 @@
-//! Messages that may have brought a worker down.
-//!
-//! The broker counts a crash against everything that was unacked, so its count only *suspects* a
-//! message. A suspect is handled with nothing else under way, and the store counts each such
-//! handling before it begins: a crash during it is the suspect's own. After too many it ends as
-//! `poison`. An innocent message is cleared by its first quiet handling.
+//! Messages that may have brought a worker down are handled alone; see [`crate::pipeline::suspect`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::pipeline::claim;
@@ -17,20 +11,12 @@ use crate::pipeline::decode;
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::send::{Cargo, Claimed};
 use crate::pipeline::settle::{Ending, Settlement, Subject};
+use crate::pipeline::suspect::{Treatment, fingerprint, treatment};
 use crate::ports::{Answer, Permit, Purpose};
 use crate::verdict::{DeadReason, Signal};
 use crate::worker::intake::Unpacked;
 use crate::worker::parcel::{Hand, Parcel};
 use crate::worker::{Worker, attempt};
-
-/// So many deliveries without a settlement make a message suspect.
-pub(super) const SUSPECT_AFTER: u32 = 3;
-
-/// So many handlings alone, none of which came to an end, prove it.
-const PROVEN_AFTER: u32 = 3;
-
-/// Reading the message may be what kills; beyond this it is buried unread.
-const UNREAD_AFTER: u32 = PROVEN_AFTER + 1;
 
 /// How long a suspect may wait for a permit while everything else stands still.
 const LONGEST_WAIT_FOR_PERMIT: Duration = Duration::from_secs(10);
@@ -38,23 +24,26 @@ const LONGEST_WAIT_FOR_PERMIT: Duration = Duration::from_secs(10);
 impl Worker {
     /// Handles a suspected message with nothing else under way.
     pub(super) async fn handle_suspect(self: Arc<Self>, hand: Hand) {
-        let fingerprint = fingerprint(&hand);
+        let fingerprint = fingerprint(hand.account(), hand.properties.message_id.as_deref(), &hand.body);
         let _alone = self.quiet.write().await;
         let claims = &self.ports.claims;
         let Some(times) = self.store_surely(&hand, || claims.count_suspect(&fingerprint)).await else {
             return;
         };
         tracing::warn!(redeliveries = hand.redeliveries, times, place = ?hand.place, "a suspected message is handled alone");
-        if times > UNREAD_AFTER {
-            return self.bury_unread(&hand).await;
+        match treatment(times) {
+            Treatment::BuryUnread => return self.bury_unread(&hand).await,
+            Treatment::Bury => {
+                let unpacked = self.unpack(&hand);
+                return self.bury_poison(&hand, unpacked).await;
+            }
+            Treatment::Alone => {
+                let unpacked = self.unpack(&hand);
+                self.clone().lead_alone(hand.clone(), unpacked).await;
+            }
         }
-        let unpacked = self.unpack(&hand);
-        if times > PROVEN_AFTER {
-            return self.bury_poison(&hand, unpacked).await;
-        }
-        self.clone().lead_alone(hand.clone(), unpacked).await;
-        // It did no harm. Should this not reach the store, the count ends by itself.
-        let _ = self.ports.claims.clear_suspect(&fingerprint).await;
+        // It did no harm this time. Should this not reach the store, the count ends by itself.
+        let _ = self.ports.claims.uncount_suspect(&fingerprint).await;
     }
 
     /// As [`Worker::lead`], but whatever is sent is sent before this returns.
@@ -93,9 +82,9 @@ impl Worker {
             Route::Wait => self.attempt_counted_alone(parcel).await,
             Route::Expired => self.expire(parcel).await,
             Route::Later(..) | Route::Forward(_) => {
-                let planned = vec![Ok(parcel.delivery.clone())];
-                let Parcel { hand, envelope, account, delivery: _ } = parcel;
-                self.clone().lead(hand, Unpacked::Pieces { account, envelope, planned }).await;
+                if self.send_on(&parcel, 1).await {
+                    parcel.hand.ticket.ack().await;
+                }
             }
         }
     }
@@ -160,12 +149,7 @@ impl Worker {
     async fn bury_unread(&self, hand: &Hand) {
         let now = self.ports.clock.now();
         let envelope = Envelope::read(&hand.properties, now, self.ports.chance.as_ref());
-        let name = match &hand.place {
-            crate::ports::Place::Jobs(name)
-            | crate::ports::Place::Retry(name)
-            | crate::ports::Place::Lane(name, _) => Some(name),
-            crate::ports::Place::Due | crate::ports::Place::Dead => self.accounts.keys().next(),
-        };
+        let name = hand.account().or_else(|| self.accounts.keys().next());
         let Some(account) = name else { return };
         let subject =
             Subject { account, operation: None, id: None, job_id: None, envelope: &envelope, meta: None };
@@ -178,17 +162,3 @@ impl Worker {
 }
 
 const POISON: &str = "handling this message brought a worker down again and again";
-
-/// The same for every redelivery of a message, another for any other message.
-fn fingerprint(hand: &Hand) -> String {
-    let mut hash = Sha256::new();
-    for part in [
-        format!("{:?}", hand.place).as_bytes(),
-        hand.properties.message_id.as_deref().unwrap_or_default().as_bytes(),
-        &hand.body,
-    ] {
-        hash.update(part);
-        hash.update([0]);
-    }
-    hex::encode(&hash.finalize()[..16])
-}

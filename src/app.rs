@@ -1,0 +1,182 @@
+//! Puts adapters together: the only file that names concrete ones.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::adapters::http::HttpWire;
+use crate::adapters::rabbitmq::{self, RabbitMq};
+use crate::adapters::redis::{RedisStore, StoreSettings};
+use crate::adapters::system::{SystemChance, SystemClock};
+use crate::admin::{self, Observed, Readiness};
+use crate::config::Config;
+use crate::job::AccountName;
+use crate::metrics;
+use crate::ports::{Publisher, Queue};
+use crate::worker::{Manner, Ports, Stage, Worker};
+
+/// How often recorded histogram values are folded, so that memory stays flat while nobody scrapes.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a command that publishes waits for the broker.
+const PUBLISHER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// An object at the broker, for people.
+#[derive(Debug, Clone, Serialize)]
+pub struct BrokerObject {
+    /// `exchange`, `queue` or `binding`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its type and arguments.
+    pub detail: String,
+}
+
+/// Runs a worker until `stage` says to drain, then drains.
+///
+/// # Errors
+/// When something at the broker has another form than paceline needs, the store refuses the
+/// address or lacks a right, or the admin listener can't be opened. A server that is merely down
+/// is waited for.
+pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow::Result<()> {
+    let handle = metrics::install()?;
+    let listener = match config.admin {
+        Some(address) => Some(admin::bind(address).await?),
+        None => None,
+    };
+    let chance = Arc::new(SystemChance);
+    let broker = RabbitMq::start(config.queue.clone(), &account_names(&config), chance.clone());
+    let pools = config.accounts.values().flat_map(|account| account.gateway.pools());
+    let pools = pools.filter(|(_, _, windows)| !windows.is_empty()).map(|(_, key, windows)| (key, windows));
+    let store = RedisStore::connect(StoreSettings::from(&config), pools.collect(), chance.clone()).await?;
+    let wire = HttpWire::new(config.worker.connect_timeout, config.worker.request_timeout)
+        .context("the HTTP client can't be set up")?;
+    let ports = Ports {
+        queue: broker.clone(),
+        publisher: broker.clone(),
+        claims: store.clone(),
+        permits: store,
+        wire: Arc::new(wire),
+        clock: Arc::new(SystemClock),
+        chance,
+    };
+    let manner = Manner {
+        prefix: config.queue.prefix.clone(),
+        worker: config.worker.clone(),
+        retry: config.retry,
+        circuit: config.circuit,
+    };
+    let worker = Worker::new(ports, manner, &config.accounts, stage.clone());
+    let upkeep = tokio::spawn(keep_up(handle.clone()));
+    let (ended, end) = watch::channel(false);
+    let serving = listener.map(|listener| {
+        tokio::spawn(admin::serve(listener, handle, Arc::new(Watched(worker.clone())), until_true(end)))
+    });
+    let worked = run_until_refused(worker, &broker, stage).await;
+    // Nobody listening any more is fine.
+    let _ = ended.send(true);
+    if let Some(serving) = serving {
+        serving.await.context("the admin listener failed")??;
+    }
+    upkeep.abort();
+    worked
+}
+
+/// Runs the worker, unless the broker turns out to hold something that paceline can't work with.
+async fn run_until_refused(
+    worker: Arc<Worker>,
+    broker: &RabbitMq,
+    mut stage: watch::Receiver<Stage>,
+) -> anyhow::Result<()> {
+    let running = tokio::spawn(worker.run());
+    let started = tokio::select! {
+        started = broker.started() => started,
+        _ = stage.wait_for(|stage| *stage != Stage::Running) => Ok(()),
+    };
+    if let Err(refused) = started {
+        running.abort();
+        broker.close().await;
+        return Err(refused).context("the worker can't start");
+    }
+    running.await.context("the worker failed")
+}
+
+async fn keep_up(handle: metrics::Handle) {
+    loop {
+        tokio::time::sleep(UPKEEP_EVERY).await;
+        handle.run_upkeep();
+    }
+}
+
+async fn until_true(mut flag: watch::Receiver<bool>) {
+    // A sender that is gone has nothing more to say: that is an end too.
+    let _ = flag.wait_for(|set| *set).await;
+}
+
+/// The worker as the admin listener sees it.
+struct Watched(Arc<Worker>);
+
+#[async_trait]
+impl Observed for Watched {
+    fn alive(&self) -> bool {
+        self.0.alive()
+    }
+
+    async fn ready(&self) -> Readiness {
+        let condition = self.0.condition().await;
+        Readiness { broker: condition.broker, store: condition.store, draining: condition.draining }
+    }
+
+    async fn refresh(&self) {
+        self.0.refresh().await;
+    }
+}
+
+/// A publisher that is connected.
+///
+/// # Errors
+/// When the broker refuses, or can't be reached within half a minute.
+pub async fn publisher(config: &Config) -> anyhow::Result<Arc<dyn Publisher>> {
+    let broker = RabbitMq::start(config.queue.clone(), &account_names(config), Arc::new(SystemChance));
+    let mut up = broker.up();
+    let ready = async {
+        broker.started().await?;
+        up.wait_for(|up| *up).await.context("the broker's connection ended")?;
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(PUBLISHER_PATIENCE, ready)
+        .await
+        .context("the broker can't be reached; check queue.url and that it runs")??;
+    Ok(broker)
+}
+
+/// Declares all broker objects of the configuration.
+///
+/// # Errors
+/// When the broker can't be reached, refuses, or holds something of that name in another form.
+pub async fn declare_topology(config: &Config) -> anyhow::Result<Vec<BrokerObject>> {
+    let objects = rabbitmq::declare(&config.queue, &account_names(config)).await?;
+    Ok(objects.iter().map(described).collect())
+}
+
+fn account_names(config: &Config) -> Vec<AccountName> {
+    config.accounts.keys().cloned().collect()
+}
+
+fn described(object: &rabbitmq::Object) -> BrokerObject {
+    let (kind, name, detail) = match object {
+        rabbitmq::Object::Exchange { name, kind } => ("exchange", name.clone(), format!("{kind:?}").to_lowercase()),
+        rabbitmq::Object::Queue { name, arguments } => {
+            let told = arguments.iter().map(|(key, value)| format!("{key}={value}"));
+            ("queue", name.clone(), told.collect::<Vec<_>>().join(" "))
+        }
+        rabbitmq::Object::Binding { exchange, queue, routing_key } => {
+            ("binding", format!("{exchange} -> {queue}"), format!("key={routing_key}"))
+        }
+    };
+    BrokerObject { kind: kind.to_owned(), name, detail }
+}
