@@ -1,3 +1,5 @@
 //! Private servers and helpers for the suite.
+
 pub mod rabbitmq;
 pub mod redis;
+pub mod world;

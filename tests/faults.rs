@@ -1,0 +1,6 @@
+//! Real faults on real processes.
+
+mod crashes;
+mod drain;
+mod outages;
+mod poison;

@@ -1,0 +1,81 @@
+//! Workers, broker and store die and come back.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::world::{Options, World, counted_job, exempt_job};
+
+fn load(from: usize, to: usize) -> Vec<Value> {
+    (from..to)
+        .map(|n| match n % 3 {
+            0 => counted_job(&format!("f-{n}"), "normal"),
+            1 => counted_job(&format!("f-{n}"), "high"),
+            _ => exempt_job(&format!("f-{n}")),
+        })
+        .collect()
+}
+
+fn slow() -> Options {
+    let mut options = Options { own_broker: true, ..Options::default() };
+    options.simulator.faults.latency = "20ms..120ms".parse().expect("a span");
+    options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_under_load_loses_and_doubles_nothing() {
+    let mut world = World::with(slow()).await;
+    world.start_worker().await;
+    world.start_worker().await;
+    world.publish(&load(0, 900)).await;
+    for round in 1..=4 {
+        world.wait_for_ends(round * 150).await;
+        world.kill_worker(0).await;
+        world.launch_worker().await;
+    }
+    world.settle().await;
+    assert_eq!(world.count("delivered"), 900, "{}", world.logs());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_killed_under_load_loses_and_doubles_nothing() {
+    let mut world = World::with(slow()).await;
+    world.start_worker().await;
+    world.start_worker().await;
+    world.publish(&load(0, 600)).await;
+    for round in 1..=2 {
+        world.wait_for_ends(round * 150).await;
+        world.broker().restart();
+    }
+    world.publish(&load(600, 700)).await;
+    world.settle().await;
+    assert_eq!(world.count("delivered"), 700, "{}", world.logs());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_killed_under_load_loses_and_doubles_nothing() {
+    let mut world = World::with(slow()).await;
+    let worker = world.start_worker().await;
+    world.start_worker().await;
+    world.publish(&load(0, 600)).await;
+    for round in 1..=2 {
+        world.wait_for_ends(round * 150).await;
+        world.redis.kill();
+        crate::support::world::eventually("the worker says that it is not ready", || async {
+            world.admin(worker, "/readyz").await.0 == 503
+        })
+        .await;
+        assert_eq!(world.admin(worker, "/healthz").await.0, 200, "a store that is down is no reason to restart");
+        let sent = world.provider.summary().counts.requests;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // What was claimed before may still be under way; nothing new begins.
+        let more = world.provider.summary().counts.requests - sent;
+        assert!(more <= 5, "{more} requests without a store");
+        world.redis.restart().await;
+    }
+    world.settle().await;
+    assert_eq!(world.count("delivered"), 600, "{}", world.logs());
+    world.finish().await;
+}

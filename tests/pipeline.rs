@@ -1,0 +1,8 @@
+//! From publish to receipt, through real servers and the simulated providers.
+
+mod batches;
+mod delivery;
+mod duplicates;
+mod hostile;
+mod outcomes;
+mod times;

@@ -1,0 +1,62 @@
+//! One id, one push.
+
+use serde_json::Value;
+
+use crate::support::world::{World, counted_job, exempt_job, properties};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_hundred_jobs_published_five_times_each_are_sent_once() {
+    let mut world = World::new().await;
+    for _ in 0..3 {
+        world.start_worker().await;
+    }
+    let jobs: Vec<Value> = (0..500)
+        .map(|n| if n % 2 == 0 { exempt_job(&format!("d-{n}")) } else { counted_job(&format!("d-{n}"), "normal") })
+        .collect();
+    for _ in 0..5 {
+        world.publish(&jobs).await;
+    }
+    world.settle().await;
+    assert_eq!(world.count("delivered"), 500);
+    assert_eq!(world.count("duplicate"), 2_000);
+    for n in 0..500 {
+        let receipts = world.receipts_of(&format!("d-{n}"));
+        let duplicates = receipts.iter().filter(|receipt| receipt["status"] == "duplicate").count();
+        assert_eq!((receipts.len(), duplicates), (5, 4), "d-{n}");
+    }
+    let accepted = world.provider.summary().counts.accepted;
+    assert_eq!(accepted, 500, "each was accepted by the provider once");
+    assert_eq!(world.provider.summary().counts.suppressed, 0, "the provider was never asked twice");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_may_be_sent_again_after_an_end_that_was_no_push() {
+    let mut world = World::new().await;
+    world.start_worker().await;
+    let mut refused = counted_job("again", "normal");
+    refused["payload"]["notifications"][0]["content"] = "faulty".into();
+    world.publish(&[refused]).await;
+    world.settle().await;
+    assert_eq!(world.receipts_of("again")[0]["reason"], "rejected");
+    world.publish(&[counted_job("again", "normal")]).await;
+    world.settle().await;
+    assert_eq!(world.count("delivered"), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_twice_is_one_end() {
+    let mut world = World::new().await;
+    world.start_worker().await;
+    let body = exempt_job("twice").to_string().into_bytes();
+    let message = properties();
+    world.publish_raw("shop", &body, message.clone(), 1).await.unwrap();
+    world.settle().await;
+    // The same message again, as after a crash between receipt and ack.
+    world.publish_raw("shop", &body, message, 0).await.unwrap();
+    world.publish(&[exempt_job("after")]).await;
+    world.settle().await;
+    assert_eq!(world.count("duplicate"), 0);
+    world.finish().await;
+}

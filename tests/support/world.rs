@@ -1,0 +1,605 @@
+//! The whole system for one test: RabbitMQ, Redis, the simulated providers, worker processes, and
+//! a producer that remembers what it published.
+//!
+//! [`World::finish`] asserts conservation: every published delivery has exactly one end and its
+//! receipt, nothing is left in a queue, no claim is left open, and the provider accepted nothing
+//! twice. A world that is dropped without it fails the test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use paceline::adapters::rabbitmq::RabbitMq;
+use paceline::adapters::system::SystemChance;
+use paceline::job::AccountName;
+use paceline::ports::{
+    Destination, LADDER_SECONDS, Outgoing, Place, Properties, PublishError, Publisher, Queue,
+};
+use paceline::simulator::{Simulator, SimulatorConfig};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::rabbitmq::{self, Broker};
+use super::redis::RedisServer;
+
+/// The credential of the account `shop`; no log, queue or answer may hold it.
+pub const TOKEN: &str = "pw-token-that-nobody-may-see";
+/// The push key of the account `news`; no log, queue or answer may hold it.
+pub const PUSH_KEY: &str = "mo-key-that-nobody-may-see";
+
+/// How a world differs from the usual one.
+pub struct Options {
+    /// A broker of its own, for tests that break it.
+    pub own_broker: bool,
+    /// More keys of `[accounts.shop]`.
+    pub shop: &'static str,
+    /// More keys of `[accounts.news]`.
+    pub news: &'static str,
+    /// More sections; those named here must not be among the usual ones.
+    pub more: &'static str,
+    /// What the simulator differs in.
+    pub simulator: SimulatorConfig,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            own_broker: false,
+            shop: "requests_per_minute = 6000",
+            news: "",
+            more: "",
+            simulator: SimulatorConfig::default(),
+        }
+    }
+}
+
+enum UsedBroker {
+    Shared(&'static Broker),
+    Own(Box<Broker>),
+}
+
+/// A worker process.
+pub struct WorkerProcess {
+    child: Child,
+    /// Where its admin listener is.
+    pub admin: String,
+    log: PathBuf,
+}
+
+impl WorkerProcess {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("a running worker")
+    }
+}
+
+/// The whole system for one test.
+pub struct World {
+    broker: UsedBroker,
+    /// The store.
+    pub redis: RedisServer,
+    /// The providers.
+    pub provider: Simulator,
+    /// The workers that were started and not yet ended.
+    pub workers: Vec<WorkerProcess>,
+    folder: TempDir,
+    prefix: String,
+    producer: Arc<RabbitMq>,
+    receipts: BTreeMap<String, Value>,
+    repeats: usize,
+    expected: usize,
+    logs: Vec<PathBuf>,
+    finished: bool,
+}
+
+impl World {
+    /// A usual world, without workers yet.
+    pub async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// A world with differences.
+    pub async fn with(options: Options) -> Self {
+        let broker = if options.own_broker {
+            UsedBroker::Own(Box::new(Broker::launch()))
+        } else {
+            UsedBroker::Shared(Broker::shared())
+        };
+        let redis = RedisServer::start().await;
+        let provider = Simulator::start(options.simulator.clone()).await.expect("the simulator starts");
+        let prefix = rabbitmq::unique_prefix();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = match &broker {
+            UsedBroker::Shared(broker) => broker.url(),
+            UsedBroker::Own(broker) => broker.url(),
+        };
+        let text = configuration(&options, &url, &prefix, &redis.url(), &provider.url());
+        std::fs::write(folder.path().join("paceline.toml"), text).expect("the configuration is written");
+        let accounts = ["shop", "news"].map(account);
+        let producer = RabbitMq::start(rabbitmq::config(&url, &prefix), &accounts, Arc::new(SystemChance));
+        producer.started().await.expect("the broker objects are declared");
+        let world = Self {
+            broker,
+            redis,
+            provider,
+            workers: Vec::new(),
+            folder,
+            prefix,
+            producer,
+            receipts: BTreeMap::new(),
+            repeats: 0,
+            expected: 0,
+            logs: Vec::new(),
+            finished: false,
+        };
+        world.bind_receipts().await;
+        world
+    }
+
+    /// The broker.
+    pub fn broker(&self) -> &Broker {
+        match &self.broker {
+            UsedBroker::Shared(broker) => broker,
+            UsedBroker::Own(broker) => broker,
+        }
+    }
+
+    /// The prefix of this world's names.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("paceline.toml")
+    }
+
+    /// A command of the binary with this world's configuration.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        command
+            .arg("--config")
+            .arg(self.config_file())
+            .args(arguments)
+            .env("PUSHWOOSH_TOKEN", TOKEN)
+            .env("MOENGAGE_PUSH_KEY", PUSH_KEY)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Starts a worker and waits until it is ready.
+    pub async fn start_worker(&mut self) -> usize {
+        let index = self.launch_worker().await;
+        let url = format!("http://{}/readyz", self.workers[index].admin);
+        eventually("the worker is ready", || async {
+            get(&url).await.is_some_and(|(status, _)| status == 200)
+        })
+        .await;
+        index
+    }
+
+    /// Starts a worker without waiting.
+    pub async fn launch_worker(&mut self) -> usize {
+        let log = self.folder.path().join(format!("worker-{}.log", self.logs.len()));
+        let file = std::fs::File::create(&log).expect("a log file");
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let admin = format!("127.0.0.1:{port}");
+        let child = self
+            .command(&["worker"])
+            .env("PACELINE__ADMIN__LISTEN", &admin)
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("the worker starts");
+        self.logs.push(log.clone());
+        self.workers.push(WorkerProcess { child, admin, log });
+        self.workers.len() - 1
+    }
+
+    /// Kills a worker as a crash would.
+    pub async fn kill_worker(&mut self, index: usize) {
+        let mut worker = self.workers.remove(index);
+        worker.child.kill().await.expect("the worker is killed");
+    }
+
+    /// Asks a worker to drain and returns its exit status and how long that took.
+    pub async fn drain_worker(&mut self, index: usize) -> (std::process::ExitStatus, Duration) {
+        let mut worker = self.workers.remove(index);
+        let started = Instant::now();
+        signal(worker.pid(), "-TERM");
+        let status = tokio::time::timeout(Duration::from_secs(60), worker.child.wait())
+            .await
+            .unwrap_or_else(|_| panic!("the worker did not end: {}", tail(&worker.log)))
+            .expect("an exit status");
+        (status, started.elapsed())
+    }
+
+    /// Publishes jobs, with confirms; remembers how many deliveries are to end.
+    pub async fn publish(&mut self, jobs: &[Value]) {
+        let sent = jobs.iter().map(|job| {
+            let account = job["account"].as_str().expect("an account").to_owned();
+            self.offer(account, job.to_string().into_bytes(), properties())
+        });
+        for sent in futures_util::future::join_all(sent).await {
+            sent.expect("the job is confirmed");
+        }
+        self.expected += jobs.iter().map(deliveries_of).sum::<usize>();
+    }
+
+    /// Publishes a body as it is; the caller says how many ends it will have.
+    pub async fn publish_raw(
+        &mut self,
+        account: &str,
+        body: &[u8],
+        properties: Properties,
+        ends: usize,
+    ) -> Result<(), PublishError> {
+        self.offer(account.to_owned(), body.to_vec(), properties).await?;
+        self.expected += ends;
+        Ok(())
+    }
+
+    async fn offer(&self, account: String, body: Vec<u8>, properties: Properties) -> Result<(), PublishError> {
+        let outgoing = Outgoing { destination: Destination::Jobs(account), body: body.into(), properties };
+        // As a producer should: what is not confirmed is published again with the same message_id.
+        loop {
+            match self.producer.publish(outgoing.clone()).await {
+                Err(PublishError::Unconfirmed(_)) => sleep(Duration::from_millis(50)).await,
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits until so many distinct ends were told, over the whole test.
+    pub async fn wait_for_ends(&mut self, ends: usize) {
+        self.wait_for_ends_within(ends, Duration::from_secs(120)).await;
+    }
+
+    /// The same with a deadline.
+    pub async fn wait_for_ends_within(&mut self, ends: usize, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.receipts.len() < ends {
+            assert!(Instant::now() < deadline, "{} of {ends} ends after {patience:?}\n{}", self.receipts.len(), self.logs());
+            self.collect().await;
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until everything published has ended.
+    pub async fn settle(&mut self) {
+        self.wait_for_ends(self.expected).await;
+    }
+
+    /// The receipts so far, one for each end.
+    pub fn receipts(&self) -> Vec<&Value> {
+        self.receipts.values().collect()
+    }
+
+    /// How many receipts have a status.
+    pub fn count(&self, status: &str) -> usize {
+        self.receipts.values().filter(|receipt| receipt["status"] == status).count()
+    }
+
+    /// The receipts of one delivery.
+    pub fn receipts_of(&self, id: &str) -> Vec<&Value> {
+        self.receipts.values().filter(|receipt| receipt["transactionId"] == id).collect()
+    }
+
+    /// What a worker serves at a path of its admin listener.
+    pub async fn admin(&self, worker: usize, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.workers[worker].admin);
+        get(&url).await.expect("the admin listener answers")
+    }
+
+    /// All dead letters, left where they are, as (headers, body).
+    pub async fn dead_letters(&self) -> Vec<(BTreeMap<String, String>, Vec<u8>)> {
+        let channel = self.channel().await.expect("the broker is up");
+        let queue = format!("{}.dead", self.prefix);
+        let mut letters = Vec::new();
+        while let Some(got) = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await.unwrap() {
+            let headers = got.properties.headers().clone().unwrap_or_default();
+            let headers = headers
+                .inner()
+                .iter()
+                .filter_map(|(key, value)| Some((key.to_string(), text_of(value)?)))
+                .collect();
+            letters.push((headers, got.data.clone()));
+        }
+        // Nothing is acked: all of it goes back.
+        channel.close(200, "looked".into()).await.unwrap();
+        letters
+    }
+
+    /// How many messages wait in each queue that must be empty at the end.
+    pub async fn depths(&self) -> Vec<(String, u64)> {
+        let accounts = ["shop", "news"].map(account);
+        let mut places = vec![Place::Due];
+        for name in accounts {
+            places.push(Place::Jobs(name.clone()));
+            places.push(Place::Retry(name.clone()));
+            places.extend(paceline::job::Priority::ALL.map(|lane| Place::Lane(name.clone(), lane)));
+        }
+        let depths = self.producer.depths(&places).await;
+        let mut found: Vec<(String, u64)> = places
+            .iter()
+            .zip(depths)
+            .map(|(place, depth)| (format!("{place:?}"), depth.expect("a depth")))
+            .collect();
+        let channel = self.channel().await.expect("the broker is up");
+        for seconds in LADDER_SECONDS {
+            let name = format!("{}.delay.{}", self.prefix, seconds * 1_000);
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let queue = channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await.unwrap();
+            found.push((name, u64::from(queue.message_count())));
+        }
+        found
+    }
+
+    /// Drains the workers and asserts that nothing was lost, doubled or left behind.
+    pub async fn finish(mut self) {
+        self.settle().await;
+        while !self.workers.is_empty() {
+            let (status, _) = self.drain_worker(0).await;
+            assert!(status.success(), "a worker ended with {status}: {}", self.logs());
+        }
+        self.collect().await;
+        assert_eq!(self.receipts.len(), self.expected, "each delivery has exactly one end\n{}", self.logs());
+        self.assert_one_delivery_for_each_id();
+        let left: Vec<_> = self.depths().await.into_iter().filter(|(_, depth)| *depth > 0).collect();
+        assert!(left.is_empty(), "left behind: {left:?}\n{}", self.logs());
+        self.assert_dead_letters_match().await;
+        self.assert_no_open_claims().await;
+        let twice = self.provider.summary().accepted_twice;
+        assert!(twice.is_empty(), "accepted twice: {twice:?}\n{}", self.logs());
+        self.assert_no_secrets();
+        self.finished = true;
+    }
+
+    fn assert_one_delivery_for_each_id(&self) {
+        let mut delivered = BTreeSet::new();
+        for receipt in self.receipts.values().filter(|receipt| receipt["status"] == "delivered") {
+            let id = (receipt["account"].to_string(), receipt["transactionId"].to_string());
+            assert!(delivered.insert(id.clone()), "{id:?} was delivered twice");
+        }
+    }
+
+    async fn assert_dead_letters_match(&self) {
+        let letters = self.dead_letters().await;
+        let ids: BTreeSet<_> = letters.iter().map(|(headers, _)| headers["paceline-dead-id"].clone()).collect();
+        assert_eq!(ids.len(), self.count("dead"), "each dead receipt has its dead letter");
+    }
+
+    async fn assert_no_open_claims(&self) {
+        let mut connection = self.redis.connection().await;
+        let keys: Vec<String> =
+            ::redis::cmd("KEYS").arg("*:c:*").query_async(&mut connection).await.expect("KEYS");
+        for key in keys {
+            let state: Option<String> =
+                ::redis::cmd("HGET").arg(&key).arg("s").query_async(&mut connection).await.expect("HGET");
+            assert_eq!(state.as_deref(), Some("e"), "{key} is left open\n{}", self.logs());
+        }
+    }
+
+    fn assert_no_secrets(&self) {
+        let logs = self.logs();
+        for secret in [TOKEN, PUSH_KEY] {
+            assert!(!logs.contains(secret), "a log holds a credential");
+            for receipt in self.receipts.values() {
+                assert!(!receipt.to_string().contains(secret), "a receipt holds a credential");
+            }
+        }
+    }
+
+    /// The last lines of every worker's log.
+    pub fn logs(&self) -> String {
+        self.logs.iter().map(|log| format!("--- {}\n{}", log.display(), tail(log))).collect()
+    }
+
+    /// The whole text of every worker's log.
+    pub fn whole_logs(&self) -> String {
+        self.logs.iter().map(|log| std::fs::read_to_string(log).unwrap_or_default()).collect()
+    }
+
+    async fn channel(&self) -> lapin::Result<lapin::Channel> {
+        let url = self.broker().url();
+        let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await?;
+        connection.create_channel().await
+    }
+
+    fn receipts_queue(&self) -> String {
+        format!("receipts-of-{}", self.prefix)
+    }
+
+    async fn bind_receipts(&self) {
+        let channel = self.channel().await.expect("the broker is up");
+        let queue = self.receipts_queue();
+        channel
+            .queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default())
+            .await
+            .expect("a queue for receipts");
+        let exchange = format!("{}.receipts", self.prefix);
+        channel
+            .queue_bind(
+                queue.as_str().into(),
+                exchange.as_str().into(),
+                "#".into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .expect("a binding for receipts");
+    }
+
+    /// Takes in what receipts there are; a broker that is down has none for now.
+    async fn collect(&mut self) {
+        let Ok(channel) = self.channel().await else { return };
+        let queue = self.receipts_queue();
+        let options = BasicGetOptions { no_ack: true };
+        while let Ok(Some(got)) = channel.basic_get(queue.as_str().into(), options).await {
+            let receipt: Value = serde_json::from_slice(&got.data).expect("a receipt is JSON");
+            let id = got.properties.message_id().as_ref().expect("a receipt has an id").to_string();
+            match self.receipts.get(&id) {
+                None => {
+                    self.receipts.insert(id, receipt);
+                }
+                Some(first) => {
+                    self.repeats += 1;
+                    for field in ["transactionId", "jobId", "account", "operation", "status", "reason", "messageCode"] {
+                        assert_eq!(first[field], receipt[field], "a receipt that repeats says the same");
+                    }
+                }
+            }
+        }
+        let _ = channel.close(200, "done".into()).await;
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !self.finished && !std::thread::panicking() {
+            panic!("a world must be finished, so that conservation is checked");
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+    }
+}
+
+fn configuration(options: &Options, broker: &str, prefix: &str, redis: &str, provider: &str) -> String {
+    format!(
+        r#"
+[queue]
+url = "{broker}"
+prefix = "{prefix}"
+reconnect_max = "1s"
+
+[store]
+url = "{redis}"
+timeout = "1s"
+
+[worker]
+request_timeout = "3s"
+connect_timeout = "1s"
+lease = "11s"
+drain = "15s"
+
+[limiter]
+horizon = "1s"
+
+{more}
+
+[accounts.shop]
+provider = "pushwoosh"
+base_url = "{provider}"
+api_token = {{ env = "PUSHWOOSH_TOKEN" }}
+application = "XXXXX-XXXXX"
+{shop}
+
+[accounts.news]
+provider = "moengage"
+base_url = "{provider}"
+workspace_id = "DEMO01_DEBUG"
+push_api_key = {{ env = "MOENGAGE_PUSH_KEY" }}
+{news}
+"#,
+        more = options.more,
+        shop = options.shop,
+        news = options.news,
+    )
+}
+
+/// An account's name.
+pub fn account(name: &str) -> AccountName {
+    AccountName::new(name).expect("a name")
+}
+
+/// A job for few devices, sent at once: exempt.
+pub fn exempt_job(id: &str) -> Value {
+    json!({
+        "transactionId": id, "account": "shop", "operation": "createMessage",
+        "payload": {"notifications": [notification(&format!("exempt {id}"), json!({"devices": [format!("device-{id}")]}))]},
+    })
+}
+
+/// A job for users: counted.
+pub fn counted_job(id: &str, priority: &str) -> Value {
+    json!({
+        "transactionId": id, "account": "shop", "operation": "createMessage", "priority": priority,
+        "payload": {"notifications": [notification(&format!("counted {id}"), json!({"users": [format!("user-{id}")]}))]},
+    })
+}
+
+/// A job of MoEngage for one user.
+pub fn user_job(id: &str) -> Value {
+    json!({
+        "transactionId": id, "account": "news", "operation": "sendPush",
+        "payload": {
+            "campaignName": format!("Campaign {id}"), "requestType": "push", "targetPlatform": ["ANDROID"],
+            "targetAudience": "User",
+            "targetUserAttributes": {"attribute": "USER_ATTRIBUTE_UNIQUE_ID", "comparisonParameter": "is", "attributeValue": id},
+            "payload": {"ANDROID": {"message": "m", "title": "t"}},
+            "campaignDelivery": {"type": "soon"},
+        },
+    })
+}
+
+/// A notification with some more members.
+pub fn notification(content: &str, more: Value) -> Value {
+    let mut members = json!({"send_date": "now", "content": content});
+    let more = more.as_object().expect("an object").clone();
+    members.as_object_mut().expect("an object").extend(more);
+    members
+}
+
+/// Properties as a producer sets them.
+pub fn properties() -> Properties {
+    Properties { message_id: Some(Uuid::new_v4().to_string()), ..Properties::default() }
+}
+
+fn deliveries_of(job: &Value) -> usize {
+    job["payload"]["notifications"].as_array().map_or(1, Vec::len)
+}
+
+fn text_of(value: &lapin::types::AMQPValue) -> Option<String> {
+    match value {
+        lapin::types::AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        _ => None,
+    }
+}
+
+fn tail(log: &PathBuf) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n") + "\n"
+}
+
+/// Sends a signal to a process of this test.
+pub fn signal(pid: u32, name: &str) {
+    let status = std::process::Command::new("kill").args([name, &pid.to_string()]).status().expect("kill runs");
+    assert!(status.success(), "no process {pid}");
+}
+
+/// What an address serves; `None` while nobody listens.
+pub async fn get(url: &str) -> Option<(u16, String)> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let response = reqwest::Client::new().get(url).timeout(Duration::from_secs(5)).send().await.ok()?;
+    let status = response.status().as_u16();
+    Some((status, response.text().await.ok()?))
+}
+
+/// Waits for a condition, a minute at most.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
