@@ -344,12 +344,11 @@ impl Faults {
 
     fn by_chance(&mut self, provider: &str) -> Fault {
         let rng = &mut self.rng;
-        let mut hits = self.plan.rules.iter().filter(|rule| rule.is_for(provider)).filter(|rule| {
-            match rule.when {
+        let mut hits =
+            self.plan.rules.iter().filter(|rule| rule.is_for(provider)).filter(|rule| match rule.when {
                 When::Chance(probability) => rng.random::<f64>() < probability,
                 When::Next(_) => false,
-            }
-        });
+            });
         hits.next().map_or(Fault::None, |rule| rule.fault)
     }
 }
@@ -421,10 +420,9 @@ mod tests {
     fn a_script_goes_in_order_and_by_provider() {
         let mut faults = Faults::new(1);
         faults.set(FaultPlan::parse(&["pushwoosh:cut*2", "garbage", "none", "500"]).unwrap());
-        let drawn: Vec<String> =
-            ["moengage", "pushwoosh", "moengage", "pushwoosh", "pushwoosh", "pushwoosh"]
-                .map(|provider| faults.draw(provider).0.to_string())
-                .into();
+        let drawn: Vec<String> = ["moengage", "pushwoosh", "moengage", "pushwoosh", "pushwoosh", "pushwoosh"]
+            .map(|provider| faults.draw(provider).0.to_string())
+            .into();
         assert_eq!(drawn, ["garbage", "cut", "none", "cut", "500", "none"]);
     }
 

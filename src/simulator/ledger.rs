@@ -281,9 +281,9 @@ fn accepted_identities(entry: &Entry) -> impl Iterator<Item = Identity> {
         .iter()
         .filter(|delivery| delivery.outcome == DeliveryOutcome::Accepted)
         .filter_map(|delivery| delivery.key.clone());
-    whose.into_iter().flat_map(move |(provider, account)| {
-        keys.clone().map(|key| (provider.clone(), account.clone(), key))
-    })
+    whose
+        .into_iter()
+        .flat_map(move |(provider, account)| keys.clone().map(|key| (provider.clone(), account.clone(), key)))
 }
 
 #[cfg(test)]

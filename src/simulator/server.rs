@@ -259,8 +259,7 @@ fn cut(answer: Answer) -> Response<AnswerBody> {
 
 fn respond_with(answer: Answer, body: AnswerBody) -> Response<AnswerBody> {
     let mut response = Response::new(body);
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
         if let Ok(value) = hyper::header::HeaderValue::from_str(&value) {
             response.headers_mut().append(name, value);

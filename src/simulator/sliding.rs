@@ -37,6 +37,7 @@ impl Sliding {
     pub fn wait(&mut self, limit: usize, now: Duration) -> Duration {
         let over = (self.count(now) + 1).saturating_sub(limit.max(1));
         let Some(last_to_go) = over.checked_sub(1) else { return Duration::ZERO };
+        // At least 1 is taken off count + 1 above, so this index lies within the moments.
         self.moments[last_to_go] + self.length - now
     }
 

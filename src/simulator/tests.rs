@@ -185,7 +185,9 @@ async fn a_request_that_does_not_arrive_whole_is_not_in_the_ledger() {
     let simulator = start(&[]).await;
     let mut stream = TcpStream::connect(simulator.address()).await.unwrap();
     stream
-        .write_all(b"POST /json/1.3/createMessage HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{\"request\":")
+        .write_all(
+            b"POST /json/1.3/createMessage HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{\"request\":",
+        )
         .await
         .unwrap();
     stream.shutdown().await.unwrap();
@@ -237,7 +239,10 @@ async fn everything_can_be_controlled_over_http() {
     control.call(Method::PUT, "faults", "{}").await;
     let limits = r#"{"pushwoosh":{"requests":2,"throttling":"body"},"moengage":{"requests":"unlimited"}}"#;
     let (status, limits) = control.call(Method::PUT, "limits", limits).await;
-    assert_eq!((status, &limits["pushwoosh"]["requests"], &limits["moengage"]["requests"]), (200, &json!(2), &json!("unlimited")));
+    assert_eq!(
+        (status, &limits["pushwoosh"]["requests"], &limits["moengage"]["requests"]),
+        (200, &json!(2), &json!("unlimited"))
+    );
     for id in ["b", "b", "c"] {
         push(&control.client, &control.base, id).await.unwrap();
     }
@@ -245,7 +250,10 @@ async fn everything_can_be_controlled_over_http() {
     assert_eq!((page["entries"].as_array().unwrap().len(), &page["next"]), (2, &json!(3)));
     assert_eq!(page["entries"][0]["deliveries"][0]["outcome"], "accepted");
     let (_, summary) = control.call(Method::GET, "summary", "").await;
-    assert_eq!((&summary["requests"], &summary["throttled"], &summary["accepted"]), (&json!(4), &json!(2), &json!(1)));
+    assert_eq!(
+        (&summary["requests"], &summary["throttled"], &summary["accepted"]),
+        (&json!(4), &json!(2), &json!(1))
+    );
     assert_eq!(summary["accounts"][0]["most_in_window"], 4);
     assert_eq!(serde_json::from_value::<Summary>(summary).unwrap(), simulator.summary());
     control.call(Method::DELETE, "ledger", "").await;

@@ -172,8 +172,7 @@ fn success(response: &str, campaign: &str) -> Answer {
 
 fn fail(seed: &str, message: &str) -> Answer {
     let response = hex::encode(&Sha256::digest(seed)[..12]);
-    let body =
-        json!({"status": "Fail", "Error_Message": message, "responseId": response, "requestId": ""});
+    let body = json!({"status": "Fail", "Error_Message": message, "responseId": response, "requestId": ""});
     Answer::json(200, &body)
 }
 

@@ -66,8 +66,12 @@ fn engine(faults: &[&str]) -> Engine {
 }
 
 fn send(engine: &mut Engine, method: Method, path: &str, body: &str, ms: u64) -> Reply {
-    let request =
-        Request { method, path: path.into(), headers: Default::default(), body: Bytes::from(body.to_owned()) };
+    let request = Request {
+        method,
+        path: path.into(),
+        headers: Default::default(),
+        body: Bytes::from(body.to_owned()),
+    };
     engine.handle(&request, Duration::from_millis(ms))
 }
 

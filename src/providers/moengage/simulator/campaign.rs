@@ -64,8 +64,11 @@ fn platforms(content: &Value) -> Option<String> {
         return Some("payload is missing".to_owned());
     };
     let complete = |platform: &str| {
-        let parts: &[&str] =
-            if platform == "WEB" { &["message", "title", "redirectURL", "iconURL"] } else { &["message", "title"] };
+        let parts: &[&str] = if platform == "WEB" {
+            &["message", "title", "redirectURL", "iconURL"]
+        } else {
+            &["message", "title"]
+        };
         payload.get(platform).is_some_and(|one| parts.iter().all(|part| text(one, part).is_some()))
     };
     let missing = list.iter().filter_map(Value::as_str).find(|platform| !complete(platform))?;

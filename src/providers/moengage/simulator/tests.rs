@@ -121,7 +121,10 @@ fn wrong_bodies_fail_under_status_200() {
         (json!({"targetPlatform": ["ios"]}), "not allowed"),
         (json!({"payload": null}), "payload"),
         (json!({"payload": {"IOS": {"title": "a", "message": "b"}}}), "payload of ANDROID"),
-        (json!({"targetPlatform": ["WEB"], "payload": {"WEB": {"title": "a", "message": "b"}}}), "payload of WEB"),
+        (
+            json!({"targetPlatform": ["WEB"], "payload": {"WEB": {"title": "a", "message": "b"}}}),
+            "payload of WEB",
+        ),
         (json!({"targetAudience": null}), "targetAudience"),
         (json!({"targetAudience": "all users"}), "targetAudience"),
         (json!({"targetAudience": "Custom Segment"}), "customSegmentName"),
@@ -132,14 +135,24 @@ fn wrong_bodies_fail_under_status_200() {
         (attributes("like", json!("a")), "targetUserAttributes"),
         (json!({"campaignDelivery": null}), "campaignDelivery"),
         (json!({"campaignDelivery": {"type": "now"}}), "campaignDelivery"),
-        (json!({"campaignDelivery": {"type": "later", "date": "27/11/2030", "time": "04:33 PM"}}), "campaignDelivery"),
-        (json!({"campaignDelivery": {"type": "later", "date": "11/27/2030", "time": "16:33"}}), "campaignDelivery"),
+        (
+            json!({"campaignDelivery": {"type": "later", "date": "27/11/2030", "time": "04:33 PM"}}),
+            "campaignDelivery",
+        ),
+        (
+            json!({"campaignDelivery": {"type": "later", "date": "11/27/2030", "time": "16:33"}}),
+            "campaignDelivery",
+        ),
         (json!({"conversionGoals": [{}, {}, {}, {}, {}, {}]}), "conversionGoals"),
     ];
     for (changes, expected) in cases {
         let mut engine = engine(|_| {});
         let (answer, value) = post(&mut engine, body(changes.clone()), Duration::ZERO);
-        assert_eq!((answer.status, &value["status"], &value["requestId"]), (200, &json!("Fail"), &json!("")), "{changes}");
+        assert_eq!(
+            (answer.status, &value["status"], &value["requestId"]),
+            (200, &json!("Fail"), &json!("")),
+            "{changes}"
+        );
         assert!(value["Error_Message"].as_str().unwrap().contains(expected), "{changes} {value}");
         assert_eq!(outcomes(&engine), [Refused], "{changes}");
     }

@@ -20,7 +20,9 @@ pub(super) fn counted(notifications: &[Value], exempt_devices: usize) -> bool {
 /// Sent at once to a list of devices and nobody else.
 fn is_direct(notification: &Value) -> bool {
     let now = notification.get("send_date").and_then(Value::as_str) == Some("now");
-    now && notification.get("users").is_none() && list_len(notification, "devices") > 0 && !is_sms(notification)
+    now && notification.get("users").is_none()
+        && list_len(notification, "devices") > 0
+        && !is_sms(notification)
 }
 
 /// Whether the message gets a code: sends to a few devices do not, unless tracing is on.

@@ -66,7 +66,10 @@ fn a_batch_is_answered_with_its_codes_in_order() {
         with(json!({"devices": tokens(10), "transactionId": "c"})),
     ];
     let (answer, value) = post(&mut engine, body(&list), Duration::ZERO);
-    assert_eq!((answer.status, &value["status_code"], &value["status_message"]), (200, &json!(200), &json!("OK")));
+    assert_eq!(
+        (answer.status, &value["status_code"], &value["status_message"]),
+        (200, &json!(200), &json!("OK"))
+    );
     let codes: Vec<&str> =
         value["response"]["Messages"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!((codes.len(), codes[1], codes[2]), (4, NO_CODE, NO_CODE));
@@ -200,7 +203,9 @@ fn requests_that_are_wrong_as_a_whole_are_refused_as_a_whole() {
 
 #[test]
 fn groups_take_no_lists() {
-    for (targets, code) in [(json!({"users": ["u"]}), 210), (json!({"devices": ["t"]}), 210), (json!({}), 200)] {
+    for (targets, code) in
+        [(json!({"users": ["u"]}), 210), (json!({"devices": ["t"]}), 210), (json!({}), 200)]
+    {
         let mut engine = engine(|_| {});
         let request = json!({"auth": "t", "applications_group": "G", "notifications": [with(targets)]});
         let (_, value) = post(&mut engine, json!({"request": request}).to_string(), Duration::ZERO);
@@ -215,7 +220,8 @@ fn a_known_transaction_is_answered_and_not_taken_again() {
     let (_, first) = post(&mut engine, text.clone(), Duration::ZERO);
     let (_, second) = post(&mut engine, text.clone(), Duration::from_millis(299_999));
     assert_eq!((outcomes(&engine), &second), (vec![Suppressed], &first));
-    let (_, other_account) = post(&mut engine, text.replace("token", "other"), Duration::from_millis(299_999));
+    let (_, other_account) =
+        post(&mut engine, text.replace("token", "other"), Duration::from_millis(299_999));
     assert_eq!((outcomes(&engine), other_account["status_code"].as_i64()), (vec![Accepted], Some(200)));
     let (_, third) = post(&mut engine, text, Duration::from_millis(300_000));
     assert_eq!(outcomes(&engine), [Accepted]);
