@@ -1,9 +1,28 @@
-//! paceline: a durable push-delivery worker.
+//! paceline: a durable push-delivery worker. Jobs from RabbitMQ go to push providers (Pushwoosh,
+//! MoEngage) within each account's limit, each at most once as far as the provider makes that
+//! possible.
+//!
+//! The map, in reading order; data flows down this list and nothing imports upward:
+//!
+//! - [`cli`] the commands, and [`app`], which puts adapters together for them
+//! - [`admin`], [`metrics`], [`logging`]: what people see
+//! - [`worker`] takes messages, leads each delivery through the pipeline, settles it
+//! - [`adapters`] the ports over real servers: RabbitMQ, Redis, HTTP
+//! - [`pipeline`] the steps: decode, classify, permit, claim, send, settle; decisions only
+//! - [`simulator`] plays the providers for `paceline simulate` and the tests
+//! - [`providers`] all knowledge of each provider, in its own folder
+//! - [`config`] what is configured
+//! - [`backoff`] how long to wait before another try
+//! - [`ports`] what the pipeline asks of the world, and what it may rely on
+//! - [`verdict`] what a provider's answer means, and the four ends of a delivery
+//! - [`job`] the words of the public interface as types
+
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod adapters;
 pub mod backoff;
+pub mod cli;
 pub mod config;
 pub mod job;
 pub mod metrics;

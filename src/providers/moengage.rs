@@ -1,5 +1,8 @@
 //! Stub.
 use super::*;
+
+pub mod simulator;
+
 /// The provider.
 pub struct MoEngage;
 impl Provider for MoEngage {
@@ -16,7 +19,7 @@ impl Provider for MoEngage {
         todo!()
     }
     fn simulated(&self) -> Arc<dyn Simulated> {
-        todo!()
+        Arc::new(simulator::Simulator)
     }
     fn samples(&self) -> &'static [&'static str] {
         &[]
