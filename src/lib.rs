@@ -3,8 +3,11 @@
 #![warn(missing_docs)]
 
 pub mod adapters;
+pub mod admin;
 pub mod config;
 pub mod job;
+pub mod logging;
+pub mod metrics;
 pub mod ports;
 pub mod providers;
 pub mod simulator;
