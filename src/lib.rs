@@ -4,10 +4,13 @@
 
 pub mod adapters;
 pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod job;
 pub mod logging;
 pub mod metrics;
+pub mod pipeline;
 pub mod ports;
 pub mod providers;
 pub mod simulator;

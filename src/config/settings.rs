@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn limits_are_numbers_from_two_or_unlimited() {
-        let cases: [(&str, Result<Option<Option<u32>>, &str>); 7] = [
+        type Expected = Result<Option<Option<u32>>, &'static str>;
+        let cases: [(&str, Expected); 7] = [
             ("", Ok(None)),
             ("l = 2", Ok(Some(Some(2)))),
             ("l = \"unlimited\"", Ok(Some(None))),
