@@ -1,8 +1,10 @@
 //! The log: events on standard error, as lines for people or as JSON objects.
 
 use anyhow::Context as _;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 use crate::config::{Environment, LogConfig, LogFormat};
 
@@ -10,8 +12,13 @@ use crate::config::{Environment, LogConfig, LogFormat};
 /// `warn,paceline::worker=debug`.
 pub const VARIABLES: [&str; 2] = ["PACELINE_LOG", "RUST_LOG"];
 
-/// Libraries that log what an operator can't act on, or at `info` what is `debug` to us.
-const QUIETER: &str = "lapin=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,redis=warn,h2=warn";
+/// Libraries that log what an operator can't act on. The broker's adapter tells itself what its library
+/// meets, which logs an error for each connection that ends.
+const QUIETER: &str = "lapin=off,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,redis=warn,h2=warn";
+
+/// Where the broker's library logs messages that come back, whole: bodies and device tokens stay
+/// out of logs, whatever level anybody asks for.
+const NEVER_LOGGED: &str = "lapin::returned_messages";
 
 /// Makes this process log to standard error. Once in a process; a second time is an error, as is a
 /// variable that can't be read.
@@ -43,14 +50,15 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    match format {
+    let layer = match format {
         LogFormat::Human => {
             let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            Box::new(builder.with_ansi(colours).finish())
+            fmt::layer().with_ansi(colours).with_writer(writer).boxed()
         }
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
-    }
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
+    };
+    let harmless = filter_fn(|metadata| !metadata.target().starts_with(NEVER_LOGGED));
+    Box::new(registry().with(layer).with(filter).with(harmless))
 }
 
 #[cfg(test)]
@@ -81,6 +89,7 @@ mod tests {
             tracing::info!(target: "paceline::worker", account = "shop", "an account was paused");
             tracing::info!(target: "lapin::channel", "a frame");
             tracing::debug!(target: "paceline::worker", "a detail");
+            tracing::error!(target: "lapin::returned_messages", "a whole message");
         });
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
     }
@@ -108,10 +117,13 @@ mod tests {
             ("warn", Environment::of([("RUST_LOG", "lapin=info")]), 1),
             ("info", Environment::of([("PACELINE_LOG", "error"), ("RUST_LOG", "debug")]), 0),
             ("info", Environment::of([("PACELINE_LOG", "")]), 1),
+            ("info", Environment::of([("PACELINE_LOG", "lapin::returned_messages=trace")]), 0),
+            ("info", Environment::of([("PACELINE_LOG", "trace")]), 3),
         ];
         for (level, environment, expected) in cases {
             let text = logged(LogFormat::Human, level, &environment);
             assert_eq!(text.lines().count(), expected, "{level}: {text}");
+            assert!(!text.contains("a whole message"), "{level}: {text}");
         }
         let error = filter("info", &Environment::of([("PACELINE_LOG", "worker=loud")])).err().unwrap();
         assert!(format!("{error:#}").contains("PACELINE_LOG"), "{error:#}");
