@@ -10,13 +10,89 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::job::AccountName;
 use crate::providers::Gateway;
 
 pub mod keys;
 pub mod load;
+pub mod settings;
+pub mod show;
+pub mod source;
+pub mod value;
 
-pub use load::{ConfigError, Settings};
+pub use load::{Loaded, load, load_text};
+pub use settings::Settings;
+pub use source::{Environment, Origin};
+
+/// What is wrong with one key: names the key and the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem} (in {origin})")]
+pub struct ConfigError {
+    /// Dotted path of the key.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+    /// The file or the environment variable it came from.
+    pub origin: String,
+}
+
+/// Everything that is wrong with a configuration, at least one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "\n" };
+            write!(f, "{gap}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// One key as it is in force, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Dotted path of the key.
+    pub key: String,
+    /// Its value in TOML's notation, credentials masked; `None` when it is not set.
+    pub value: Option<String>,
+    /// Where the value came from.
+    pub origin: Origin,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Lines for people or objects for machines.
+    pub format: LogFormat,
+    /// The least important level that is logged: `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// The format of a configuration's word.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "human" => Some(Self::Human),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
 
 /// A text that must not be seen: a credential, or an address with a password in it.
 #[derive(Clone, PartialEq, Eq)]

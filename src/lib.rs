@@ -21,10 +21,13 @@
 #![warn(missing_docs)]
 
 pub mod adapters;
+pub mod admin;
+pub mod app;
 pub mod backoff;
 pub mod cli;
 pub mod config;
 pub mod job;
+pub mod logging;
 pub mod metrics;
 pub mod pipeline;
 pub mod ports;

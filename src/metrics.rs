@@ -1,19 +1,392 @@
-//! Stub.
-#![allow(missing_docs)]
+//! What is counted and measured: the names, types and labels of the public interface, and one
+//! function for each thing that happens.
+//!
+//! Labels hold accounts, operations and words of ours, never an id of a job, device or user:
+//! each new label value is a new time series for ever.
+
 use std::time::Duration;
-pub fn job_received(_: &str) {}
-pub fn delivery_settled(_: &str, _: &str, _: &str, _: Option<&str>) {}
-pub fn delivery_retried(_: &str, _: &str, _: &str) {}
-pub fn provider_request(_: &str, _: &str, _: &str, _: &str, _: Duration) {}
-pub fn delivery_age(_: &str, _: &str, _: Duration) {}
-pub fn permit_wait(_: &str, _: Duration) {}
-pub fn request_started(_: &str) {}
-pub fn request_ended(_: &str) {}
-pub fn circuit_state(_: &str, _: u8) {}
-pub fn account_paused(_: &str, _: &str, _: bool) {}
-pub fn limit_used_ratio(_: &str, _: f64) {}
-pub fn queue_depth(_: &str, _: &str, _: u64) {}
-pub fn oldest_age(_: &str, _: &str, _: Duration) {}
-pub fn dead_letters(_: u64) {}
-pub fn dependency_up(_: &str, _: bool) {}
-pub fn slot_write_delay(_: &str, _: Duration) {}
+
+use anyhow::Context as _;
+use metrics::{Unit, counter, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::job::{AccountName, Priority};
+use crate::ports::PauseCause;
+use crate::verdict::Status;
+
+const JOBS_RECEIVED: &str = "paceline_jobs_received_total";
+const DELIVERIES_SETTLED: &str = "paceline_deliveries_settled_total";
+const DELIVERIES_RETRIED: &str = "paceline_deliveries_retried_total";
+const PROVIDER_REQUESTS: &str = "paceline_provider_requests_total";
+const PROVIDER_REQUEST_DURATION: &str = "paceline_provider_request_duration_seconds";
+const DELIVERY_AGE: &str = "paceline_delivery_age_seconds";
+const PERMIT_WAIT: &str = "paceline_permit_wait_seconds";
+const SLOT_WRITE_DELAY: &str = "paceline_slot_write_delay_seconds";
+const REQUESTS_IN_FLIGHT: &str = "paceline_requests_in_flight";
+const CIRCUIT_STATE: &str = "paceline_circuit_state";
+const ACCOUNT_PAUSED: &str = "paceline_account_paused";
+const LIMIT_USED: &str = "paceline_limit_used_ratio";
+const QUEUE_DEPTH: &str = "paceline_queue_depth";
+const OLDEST_AGE: &str = "paceline_oldest_age_seconds";
+const DEAD_LETTERS: &str = "paceline_dead_letters";
+const DEPENDENCY_UP: &str = "paceline_dependency_up";
+
+/// Seconds. From a fast answer to the longest request timeout.
+const REQUEST_BUCKETS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0, 120.0];
+/// Seconds. From a one-time password's seconds to a bulk job's day.
+const AGE_BUCKETS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0];
+/// Seconds. From no wait at all to a long pause.
+const WAIT_BUCKETS: &[f64] = &[0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
+/// Seconds. Around the width of a permit's slot.
+const SLOT_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0];
+
+/// The histograms and their buckets: without buckets the exporter would make summaries of them,
+/// which can't be added up over workers.
+const HISTOGRAMS: [(&str, &[f64], &str); 4] = [
+    (
+        PROVIDER_REQUEST_DURATION,
+        REQUEST_BUCKETS,
+        "Time from writing a request to its whole answer or failure.",
+    ),
+    (DELIVERY_AGE, AGE_BUCKETS, "Time from the publishing of a job to the settling of its delivery."),
+    (PERMIT_WAIT, WAIT_BUCKETS, "Time that a counted delivery was ready and waited for a permit."),
+    (
+        SLOT_WRITE_DELAY,
+        SLOT_BUCKETS,
+        "Time from the opening of a permit's slot to the writing of its request.",
+    ),
+];
+
+const COUNTERS: [(&str, &str); 4] = [
+    (JOBS_RECEIVED, "Jobs taken from the broker, redeliveries included."),
+    (DELIVERIES_SETTLED, "Deliveries that ended, by how they ended."),
+    (DELIVERIES_RETRIED, "Deliveries put off for another attempt, by cause."),
+    (PROVIDER_REQUESTS, "Requests made to a provider, by what came of them."),
+];
+
+const GAUGES: [(&str, &str); 8] = [
+    (REQUESTS_IN_FLIGHT, "Requests under way in this worker."),
+    (CIRCUIT_STATE, "The account's circuit: 0 closed, 1 half open, 2 open."),
+    (ACCOUNT_PAUSED, "1 while the account is paused for this cause."),
+    (LIMIT_USED, "Permits of the last 60 s by the limit."),
+    (QUEUE_DEPTH, "Messages that wait in a queue."),
+    (OLDEST_AGE, "Age of the oldest delivery of a lane, as last seen by this worker."),
+    (DEAD_LETTERS, "Messages in the queue of dead letters."),
+    (DEPENDENCY_UP, "1 while the broker or the store can be used."),
+];
+
+/// Renders what was recorded, in Prometheus' text format.
+#[derive(Clone)]
+pub struct Handle(PrometheusHandle);
+
+impl Handle {
+    /// The text for `/metrics`.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Folds recorded values into their buckets. To be called every few seconds, else memory grows
+    /// while nobody scrapes.
+    pub fn run_upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+/// Makes this process record. Once in a process; a second time is an error.
+pub fn install() -> anyhow::Result<Handle> {
+    let recorder = recorder()?;
+    let handle = Handle(recorder.handle());
+    metrics::set_global_recorder(recorder)
+        .map_err(|_| anyhow::anyhow!("metrics are recorded by something else already"))?;
+    describe();
+    Ok(handle)
+}
+
+fn recorder() -> anyhow::Result<PrometheusRecorder> {
+    let mut builder = PrometheusBuilder::new();
+    for (name, buckets, _) in HISTOGRAMS {
+        builder = builder
+            .set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)
+            .with_context(|| format!("buckets of {name}"))?;
+    }
+    Ok(builder.build_recorder())
+}
+
+fn describe() {
+    for (name, text) in COUNTERS {
+        metrics::describe_counter!(name, Unit::Count, text);
+    }
+    for (name, text) in GAUGES {
+        metrics::describe_gauge!(name, text);
+    }
+    for (name, _, text) in HISTOGRAMS {
+        metrics::describe_histogram!(name, Unit::Seconds, text);
+    }
+}
+
+fn label(account: &AccountName) -> String {
+    account.as_str().to_owned()
+}
+
+/// A job was taken from the broker.
+pub fn job_received(account: &AccountName) {
+    counter!(JOBS_RECEIVED, "account" => label(account)).increment(1);
+}
+
+/// A delivery ended; `reason` is the dead reason's word, if it is dead.
+pub fn delivery_settled(account: &AccountName, operation: &str, status: Status, reason: Option<&str>) {
+    counter!(
+        DELIVERIES_SETTLED,
+        "account" => label(account),
+        "operation" => operation.to_owned(),
+        "status" => status.as_str(),
+        "reason" => reason.unwrap_or_default().to_owned(),
+    )
+    .increment(1);
+}
+
+/// A delivery was put off for another attempt; `cause` is one of a few fixed words.
+pub fn delivery_retried(account: &AccountName, operation: &str, cause: &str) {
+    counter!(
+        DELIVERIES_RETRIED,
+        "account" => label(account),
+        "operation" => operation.to_owned(),
+        "cause" => cause.to_owned(),
+    )
+    .increment(1);
+}
+
+/// Whether a request used up the provider's limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestClass {
+    /// It did.
+    Counted,
+    /// It did not.
+    Exempt,
+}
+
+impl RequestClass {
+    /// The word of the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counted => "counted",
+            Self::Exempt => "exempt",
+        }
+    }
+}
+
+/// A request to a provider ended after `took`; `result` is the verdict's label.
+pub fn provider_request(
+    account: &AccountName,
+    operation: &str,
+    class: RequestClass,
+    result: &'static str,
+    took: Duration,
+) {
+    counter!(
+        PROVIDER_REQUESTS,
+        "account" => label(account),
+        "operation" => operation.to_owned(),
+        "class" => class.as_str(),
+        "result" => result,
+    )
+    .increment(1);
+    histogram!(
+        PROVIDER_REQUEST_DURATION,
+        "account" => label(account),
+        "operation" => operation.to_owned(),
+    )
+    .record(took);
+}
+
+/// A delivery was settled `age` after its job was published.
+pub fn delivery_age(account: &AccountName, priority: Priority, age: Duration) {
+    histogram!(DELIVERY_AGE, "account" => label(account), "priority" => priority.as_str()).record(age);
+}
+
+/// A counted delivery got its permit after `wait`.
+pub fn permit_wait(account: &AccountName, wait: Duration) {
+    histogram!(PERMIT_WAIT, "account" => label(account)).record(wait);
+}
+
+/// A counted request was written `delay` after its permit's slot opened.
+pub fn slot_write_delay(account: &AccountName, delay: Duration) {
+    histogram!(SLOT_WRITE_DELAY, "account" => label(account)).record(delay);
+}
+
+/// A request to a provider begins.
+pub fn request_started(account: &AccountName) {
+    gauge!(REQUESTS_IN_FLIGHT, "account" => label(account)).increment(1.0);
+}
+
+/// A request that was [`request_started`] is over.
+pub fn request_ended(account: &AccountName) {
+    gauge!(REQUESTS_IN_FLIGHT, "account" => label(account)).decrement(1.0);
+}
+
+/// The state of an account's circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CircuitState {
+    /// Requests are made.
+    Closed,
+    /// One request finds out whether the provider is back.
+    HalfOpen,
+    /// No requests are made.
+    Open,
+}
+
+/// An account's circuit is in this state.
+pub fn circuit_state(account: &AccountName, state: CircuitState) {
+    let value = match state {
+        CircuitState::Closed => 0.0,
+        CircuitState::HalfOpen => 1.0,
+        CircuitState::Open => 2.0,
+    };
+    gauge!(CIRCUIT_STATE, "account" => label(account)).set(value);
+}
+
+/// An account is, or is no longer, paused for this cause.
+pub fn account_paused(account: &AccountName, cause: PauseCause, paused: bool) {
+    gauge!(ACCOUNT_PAUSED, "account" => label(account), "cause" => cause.as_str()).set(flag(paused));
+}
+
+/// Permits of the last 60 s by the limit: 1.0 is all of it.
+pub fn limit_used_ratio(account: &AccountName, ratio: f64) {
+    gauge!(LIMIT_USED, "account" => label(account)).set(ratio);
+}
+
+/// Messages that wait in one of an account's queues (`jobs`, `retry`, `high`, …).
+pub fn queue_depth(account: &AccountName, queue: &'static str, messages: u64) {
+    gauge!(QUEUE_DEPTH, "account" => label(account), "queue" => queue).set(count(messages));
+}
+
+/// Age of the oldest delivery that was last seen in a lane.
+pub fn oldest_age(account: &AccountName, lane: Priority, age: Duration) {
+    gauge!(OLDEST_AGE, "account" => label(account), "lane" => lane.as_str()).set(age.as_secs_f64());
+}
+
+/// Messages in the queue of dead letters.
+pub fn dead_letters(messages: u64) {
+    gauge!(DEAD_LETTERS).set(count(messages));
+}
+
+/// Something that a worker can't do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dependency {
+    /// RabbitMQ.
+    Broker,
+    /// Redis.
+    Store,
+}
+
+/// Whether the broker or the store can be used now.
+pub fn dependency_up(name: Dependency, up: bool) {
+    let name = match name {
+        Dependency::Broker => "broker",
+        Dependency::Store => "store",
+    };
+    gauge!(DEPENDENCY_UP, "name" => name).set(flag(up));
+}
+
+const fn flag(value: bool) -> f64 {
+    if value { 1.0 } else { 0.0 }
+}
+
+/// Exact up to 2^53, which no queue reaches.
+#[expect(clippy::cast_precision_loss, reason = "a count of messages stays far below 2^53")]
+const fn count(messages: u64) -> f64 {
+    messages as f64
+}
+
+/// A handle of its own with one metric recorded, for the listener's tests.
+#[cfg(test)]
+pub(crate) fn tests_handle() -> Handle {
+    let recorder = recorder().unwrap(); // a test
+    let handle = Handle(recorder.handle());
+    metrics::with_local_recorder(&recorder, || dead_letters(7));
+    handle
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything recorded once, rendered.
+    fn rendered() -> String {
+        let recorder = recorder().unwrap();
+        let handle = Handle(recorder.handle());
+        let shop = AccountName::new("shop").unwrap();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            job_received(&shop);
+            delivery_settled(&shop, "sendPush", Status::Dead, Some("rejected"));
+            delivery_settled(&shop, "sendPush", Status::Delivered, None);
+            delivery_retried(&shop, "sendPush", "failed");
+            provider_request(&shop, "sendPush", RequestClass::Counted, "accepted", Duration::from_millis(30));
+            provider_request(&shop, "sendPush", RequestClass::Exempt, "unknown", Duration::from_secs(20));
+            delivery_age(&shop, Priority::High, Duration::from_secs(2));
+            permit_wait(&shop, Duration::from_millis(3));
+            slot_write_delay(&shop, Duration::from_millis(2));
+            request_started(&shop);
+            request_started(&shop);
+            request_ended(&shop);
+            circuit_state(&shop, CircuitState::Open);
+            account_paused(&shop, PauseCause::Throttled, true);
+            account_paused(&shop, PauseCause::Operator, false);
+            limit_used_ratio(&shop, 0.5);
+            queue_depth(&shop, "jobs", 12);
+            oldest_age(&shop, Priority::Low, Duration::from_millis(1500));
+            dead_letters(7);
+            dependency_up(Dependency::Broker, true);
+            dependency_up(Dependency::Store, false);
+        });
+        handle.run_upkeep();
+        handle.render()
+    }
+
+    #[test]
+    fn names_and_labels_are_those_of_the_contract() {
+        let text = rendered();
+        let lines = [
+            r#"paceline_jobs_received_total{account="shop"} 1"#,
+            r#"paceline_deliveries_settled_total{account="shop",operation="sendPush",status="dead",reason="rejected"} 1"#,
+            r#"paceline_deliveries_settled_total{account="shop",operation="sendPush",status="delivered",reason=""} 1"#,
+            r#"paceline_deliveries_retried_total{account="shop",operation="sendPush",cause="failed"} 1"#,
+            r#"paceline_provider_requests_total{account="shop",operation="sendPush",class="counted",result="accepted"} 1"#,
+            r#"paceline_provider_requests_total{account="shop",operation="sendPush",class="exempt",result="unknown"} 1"#,
+            r#"paceline_provider_request_duration_seconds_bucket{account="shop",operation="sendPush",le="0.05"} 1"#,
+            r#"paceline_provider_request_duration_seconds_bucket{account="shop",operation="sendPush",le="20"} 2"#,
+            r#"paceline_provider_request_duration_seconds_count{account="shop",operation="sendPush"} 2"#,
+            r#"paceline_delivery_age_seconds_bucket{account="shop",priority="high",le="2.5"} 1"#,
+            r#"paceline_permit_wait_seconds_bucket{account="shop",le="0.005"} 1"#,
+            r#"paceline_slot_write_delay_seconds_bucket{account="shop",le="0.0025"} 1"#,
+            r#"paceline_requests_in_flight{account="shop"} 1"#,
+            r#"paceline_circuit_state{account="shop"} 2"#,
+            r#"paceline_account_paused{account="shop",cause="throttled"} 1"#,
+            r#"paceline_account_paused{account="shop",cause="operator"} 0"#,
+            r#"paceline_limit_used_ratio{account="shop"} 0.5"#,
+            r#"paceline_queue_depth{account="shop",queue="jobs"} 12"#,
+            r#"paceline_oldest_age_seconds{account="shop",lane="low"} 1.5"#,
+            "paceline_dead_letters 7",
+            r#"paceline_dependency_up{name="broker"} 1"#,
+            r#"paceline_dependency_up{name="store"} 0"#,
+        ];
+        for line in lines {
+            assert!(text.lines().any(|found| found == line), "no line {line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_metric_has_its_type_and_a_help_text() {
+        let text = rendered();
+        let types =
+            [(COUNTERS.map(|(n, _)| n).to_vec(), "counter"), (GAUGES.map(|(n, _)| n).to_vec(), "gauge")];
+        let types = types.into_iter().chain([(HISTOGRAMS.map(|(n, _, _)| n).to_vec(), "histogram")]);
+        for (name, kind) in types.flat_map(|(names, kind)| names.into_iter().map(move |name| (name, kind))) {
+            assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}\n{text}");
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}\n{text}");
+        }
+        assert_eq!(text.matches("# TYPE ").count(), COUNTERS.len() + GAUGES.len() + HISTOGRAMS.len());
+    }
+}

@@ -1,0 +1,71 @@
+//! How far a publishing has come: a bar on a terminal, a plain line now and then elsewhere.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
+
+use super::Summary;
+use crate::cli::complain;
+
+/// How often a plain line is written.
+const PLAIN: Duration = Duration::from_secs(5);
+
+/// Shown on standard error.
+pub(super) enum Progress {
+    /// On a terminal.
+    Bar(ProgressBar),
+    /// Elsewhere; holds when the last line was written.
+    Plain(Instant),
+}
+
+impl Progress {
+    /// For a file of this many bytes, where that is known.
+    pub(super) fn new(length: Option<u64>) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self::Plain(Instant::now());
+        }
+        let (bar, template) = match length {
+            Some(length) => (ProgressBar::new(length), "{bar:30} {percent:>3}%  {msg}  {eta} left"),
+            None => (ProgressBar::new_spinner(), "{spinner} {elapsed}  {msg}"),
+        };
+        Self::Bar(match ProgressStyle::with_template(template) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        })
+    }
+
+    /// Brings it up to date.
+    pub(super) fn show(&mut self, summary: &Summary, bytes: u64) {
+        match self {
+            Self::Bar(bar) => {
+                bar.set_position(bytes);
+                bar.set_message(summary.as_text());
+            }
+            Self::Plain(written) => {
+                if written.elapsed() >= PLAIN {
+                    *written = Instant::now();
+                    complain(&summary.as_text());
+                }
+            }
+        }
+    }
+
+    /// Names a line that failed.
+    pub(super) fn complain(&self, line: u64, problem: &str) {
+        let text = format!("line {line}: {problem}");
+        match self {
+            Self::Bar(bar) => bar.suspend(|| complain(&text)),
+            Self::Plain(_) => complain(&text),
+        }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn end(&self) {
+        match self {
+            Self::Bar(bar) => bar.finish_and_clear(),
+            Self::Plain(_) => {}
+        }
+    }
+}
