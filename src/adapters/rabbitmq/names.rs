@@ -1,0 +1,98 @@
+//! What things are called at the broker.
+
+use crate::ports::{Destination, LADDER_SECONDS, Place};
+
+/// The exchange that producers publish jobs to.
+pub fn jobs_exchange(prefix: &str) -> String {
+    format!("{prefix}.jobs")
+}
+
+/// The exchange that receipts are published to.
+pub fn receipts_exchange(prefix: &str) -> String {
+    format!("{prefix}.receipts")
+}
+
+/// The queue of a place. Account names hold no dot, so no two places share a name.
+pub fn queue(prefix: &str, place: &Place) -> String {
+    match place {
+        Place::Jobs(account) => format!("{prefix}.jobs.{account}"),
+        Place::Retry(account) => format!("{prefix}.retry.{account}"),
+        Place::Lane(account, priority) => format!("{prefix}.{}.{account}", priority.as_str()),
+        Place::Due => format!("{prefix}.due"),
+        Place::Dead => format!("{prefix}.dead"),
+    }
+}
+
+/// The delay queue of a wait in seconds. The wait is part of the name, because a queue's wait
+/// can't be changed once it exists.
+pub fn delay_queue(prefix: &str, seconds: u64) -> String {
+    format!("{prefix}.delay.{}", seconds * 1000)
+}
+
+/// Where a message is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The exchange; empty for the default one, which routes by queue name.
+    pub exchange: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// Whether the broker has to give the message back when no queue takes it.
+    pub mandatory: bool,
+}
+
+impl Route {
+    /// The route of a destination; `None` for a rung that the ladder doesn't have.
+    pub fn to(prefix: &str, destination: &Destination) -> Option<Self> {
+        let direct = |queue: String| Self { exchange: String::new(), routing_key: queue, mandatory: true };
+        match destination {
+            Destination::Place(place) => Some(direct(queue(prefix, place))),
+            Destination::Delay(rung) => {
+                LADDER_SECONDS.get(*rung).map(|seconds| direct(delay_queue(prefix, *seconds)))
+            }
+            Destination::Receipts { routing_key } => Some(Self {
+                exchange: receipts_exchange(prefix),
+                routing_key: routing_key.clone(),
+                mandatory: false,
+            }),
+            Destination::Reply { queue } => Some(direct(queue.clone())),
+            Destination::Jobs(account) => {
+                Some(Self { exchange: jobs_exchange(prefix), routing_key: account.clone(), mandatory: true })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{AccountName, Priority};
+
+    #[test]
+    fn every_destination_has_its_route() {
+        let shop = || AccountName::new("shop").unwrap();
+        let cases = [
+            (Destination::Place(Place::Jobs(shop())), "", "p.jobs.shop", true),
+            (Destination::Place(Place::Retry(shop())), "", "p.retry.shop", true),
+            (Destination::Place(Place::Lane(shop(), Priority::High)), "", "p.high.shop", true),
+            (Destination::Place(Place::Lane(shop(), Priority::Normal)), "", "p.normal.shop", true),
+            (Destination::Place(Place::Lane(shop(), Priority::Low)), "", "p.low.shop", true),
+            (Destination::Place(Place::Due), "", "p.due", true),
+            (Destination::Place(Place::Dead), "", "p.dead", true),
+            (Destination::Delay(0), "", "p.delay.1000", true),
+            (Destination::Delay(9), "", "p.delay.43200000", true),
+            (
+                Destination::Receipts { routing_key: "shop.createMessage.dead".into() },
+                "p.receipts",
+                "shop.createMessage.dead",
+                false,
+            ),
+            (Destination::Reply { queue: "theirs".into() }, "", "theirs", true),
+            (Destination::Jobs("shop".into()), "p.jobs", "shop", true),
+        ];
+        for (destination, exchange, routing_key, mandatory) in cases {
+            let expected = Route { exchange: exchange.into(), routing_key: routing_key.into(), mandatory };
+            assert_eq!(Route::to("p", &destination), Some(expected), "{destination:?}");
+        }
+        assert_eq!(Route::to("p", &Destination::Delay(LADDER_SECONDS.len())), None);
+    }
+}

@@ -1,0 +1,299 @@
+//! Publishing with confirms that can be trusted.
+//!
+//! One task owns the confirm channel. A channel shared by several tasks, or one task with a
+//! sliding window, reports some unroutable messages as confirmed: the broker's returns are then
+//! handed to the wrong confirms. So it works in strict batches: publish all, await every confirm,
+//! and only then match what was returned, by route and message id. A batch of which a single
+//! confirm is missing proves nothing about the others, and its channel can't be trusted any more.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use lapin::message::BasicReturnMessage;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::link::Link;
+use super::names::Route;
+use super::properties;
+use crate::ports::{Outgoing, PublishError};
+
+/// How many requests may wait beside those under way.
+pub(super) const WAITING: usize = 1024;
+
+/// The most bytes of bodies in one batch, save that one message always goes.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// What a publisher says while the broker holds it back.
+pub(super) const BLOCKED: &str = "the broker blocks publishers (memory or disk alarm)";
+
+/// A wish to publish, and who waits for the answer.
+pub(super) struct Request {
+    pub message: Outgoing,
+    pub reply: oneshot::Sender<Result<(), PublishError>>,
+}
+
+/// The limits of a publisher.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub batch: usize,
+    pub timeout: Duration,
+}
+
+/// Identifies a message among those of a batch. Not always one message, so whoever has the same
+/// key as a returned one counts as returned too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    exchange: String,
+    routing_key: String,
+    message_id: Option<String>,
+}
+
+/// What the broker said to one message of a batch.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Ack,
+    Nack,
+    Nothing(String),
+}
+
+/// A message ready for the wire.
+struct Parcel {
+    key: Key,
+    exchange: ShortString,
+    routing_key: ShortString,
+    mandatory: bool,
+    properties: BasicProperties,
+    request: Request,
+}
+
+/// Opens a channel on which the broker confirms.
+pub(super) async fn open(link: &Link) -> lapin::Result<Channel> {
+    let channel = link.connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+/// Publishes what is asked for until the channel can't be trusted any more; says why.
+pub(super) async fn serve(
+    link: &Link,
+    channel: &Channel,
+    requests: &mut mpsc::Receiver<Request>,
+    prefix: &str,
+    limits: Limits,
+) -> String {
+    loop {
+        wait_until_unblocked(link).await;
+        let Some(batch) = next_batch(requests, limits.batch).await else {
+            return "nobody publishes any more".into();
+        };
+        if let Err(reason) = publish_batch(link, channel, batch, prefix, limits.timeout).await {
+            // What could not be written yet is still in this connection. Leaving it now would only
+            // leave a thread behind that waits to write it.
+            wait_until_unblocked(link).await;
+            return reason;
+        }
+    }
+}
+
+async fn wait_until_unblocked(link: &Link) {
+    let mut blocked = link.blocked.clone();
+    // An error means that the connection has ended, so that nothing blocks it.
+    let _ = blocked.wait_for(|blocked| !blocked).await;
+}
+
+/// Whatever waits, at least one, at most `most` messages or [`BATCH_BYTES`]. A request whose asker
+/// has given up is dropped: it would only be published late.
+async fn next_batch(requests: &mut mpsc::Receiver<Request>, most: usize) -> Option<Vec<Request>> {
+    let first = loop {
+        let request = requests.recv().await?;
+        if !request.reply.is_closed() {
+            break request;
+        }
+    };
+    let mut bytes = first.message.body.len();
+    let mut batch = vec![first];
+    while batch.len() < most && bytes < BATCH_BYTES {
+        let Ok(request) = requests.try_recv() else { break };
+        if !request.reply.is_closed() {
+            bytes += request.message.body.len();
+            batch.push(request);
+        }
+    }
+    Some(batch)
+}
+
+/// Publishes a batch and answers every asker. `Err` when the channel can't be trusted any more.
+async fn publish_batch(
+    link: &Link,
+    channel: &Channel,
+    batch: Vec<Request>,
+    prefix: &str,
+    limit: Duration,
+) -> Result<(), String> {
+    let parcels: Vec<Parcel> = batch.into_iter().filter_map(|request| pack(prefix, request)).collect();
+    let confirms = timeout(limit, join_all(parcels.iter().map(|parcel| send(channel, parcel)))).await;
+    let (said, returned): (Vec<Said>, Vec<Option<Key>>) = match confirms {
+        Ok(confirms) => confirms.into_iter().unzip(),
+        Err(_) => {
+            let reason = if *link.blocked.borrow() { BLOCKED.to_owned() } else { late(limit) };
+            parcels.iter().map(|_| (Said::Nothing(reason.clone()), None)).unzip()
+        }
+    };
+    let trouble = said.iter().find_map(|said| match said {
+        Said::Nothing(reason) => Some(reason.clone()),
+        Said::Ack | Said::Nack => None,
+    });
+    let keys: Vec<&Key> = parcels.iter().map(|parcel| &parcel.key).collect();
+    let results = judge(&keys, &said, &returned.into_iter().flatten().collect());
+    for (parcel, result) in parcels.into_iter().zip(results) {
+        // Nobody listening means that the asker gave up by itself.
+        let _ = parcel.request.reply.send(result);
+    }
+    trouble.map_or(Ok(()), Err)
+}
+
+/// What a publisher says that got no confirm in time.
+pub(super) fn late(limit: Duration) -> String {
+    format!("no confirm from the broker within {limit:?}")
+}
+
+/// Makes a request ready for the wire, or answers it at once where AMQP can't carry it.
+fn pack(prefix: &str, request: Request) -> Option<Parcel> {
+    match address(prefix, &request.message) {
+        Ok((key, exchange, routing_key, mandatory, properties)) => {
+            Some(Parcel { key, exchange, routing_key, mandatory, properties, request })
+        }
+        Err(error) => {
+            // Nobody listening means that the asker gave up by itself.
+            let _ = request.reply.send(Err(error));
+            None
+        }
+    }
+}
+
+type Address = (Key, ShortString, ShortString, bool, BasicProperties);
+
+fn address(prefix: &str, message: &Outgoing) -> Result<Address, PublishError> {
+    let route = Route::to(prefix, &message.destination).ok_or(PublishError::Unroutable)?;
+    let properties = properties::to_amqp(&message.properties)
+        .map_err(|unfit| PublishError::Unconfirmed(unfit.to_string()))?;
+    // No queue can have a name that AMQP can't carry.
+    let short = |text: &str| ShortString::try_new(text).map_err(|_| PublishError::Unroutable);
+    let (exchange, routing_key) = (short(&route.exchange)?, short(&route.routing_key)?);
+    let key = Key {
+        exchange: route.exchange,
+        routing_key: route.routing_key,
+        message_id: message.properties.message_id.clone(),
+    };
+    Ok((key, exchange, routing_key, route.mandatory, properties))
+}
+
+/// Publishes one message and awaits what the broker says. All of a batch are begun by one task in
+/// turn, so that the library numbers them in the order in which it writes them.
+async fn send(channel: &Channel, parcel: &Parcel) -> (Said, Option<Key>) {
+    let options = BasicPublishOptions { mandatory: parcel.mandatory, immediate: false };
+    let (exchange, routing_key) = (parcel.exchange.clone(), parcel.routing_key.clone());
+    let (body, properties) = (&parcel.request.message.body, parcel.properties.clone());
+    let confirm = match channel.basic_publish(exchange, routing_key, options, body, properties).await {
+        Ok(confirm) => confirm.await,
+        Err(error) => Err(error),
+    };
+    match confirm {
+        Ok(Confirmation::Ack(returned)) => (Said::Ack, returned.map(key_of)),
+        Ok(Confirmation::Nack(returned)) => (Said::Nack, returned.map(key_of)),
+        Ok(Confirmation::NotRequested) => (Said::Nothing("the channel does not confirm".into()), None),
+        Err(error) => (Said::Nothing(error.to_string()), None),
+    }
+}
+
+fn key_of(returned: BasicReturnMessage) -> Key {
+    Key {
+        exchange: returned.delivery.exchange.as_str().to_owned(),
+        routing_key: returned.delivery.routing_key.as_str().to_owned(),
+        message_id: returned.delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned()),
+    }
+}
+
+/// The result of each message of a batch.
+fn judge(keys: &[&Key], said: &[Said], returned: &HashSet<Key>) -> Vec<Result<(), PublishError>> {
+    let whole = !said.iter().any(|said| matches!(said, Said::Nothing(_)));
+    let one = |(key, said): (&&Key, &Said)| match said {
+        Said::Nothing(reason) => Err(PublishError::Unconfirmed(reason.clone())),
+        Said::Nack => Err(PublishError::Refused),
+        Said::Ack if returned.contains(*key) => Err(PublishError::Unroutable),
+        Said::Ack if whole => Ok(()),
+        Said::Ack => Err(PublishError::Unconfirmed("the confirms of its batch are incomplete".into())),
+    };
+    keys.iter().zip(said).map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(routing_key: &str, id: Option<&str>) -> Key {
+        Key {
+            exchange: String::new(),
+            routing_key: routing_key.into(),
+            message_id: id.map(ToOwned::to_owned),
+        }
+    }
+
+    #[test]
+    fn only_an_ack_of_a_whole_batch_without_a_return_is_success() {
+        let unconfirmed = |text: &str| Err(PublishError::Unconfirmed(text.into()));
+        let incomplete = || unconfirmed("the confirms of its batch are incomplete");
+        let (a, b, c) = (key("q", Some("a")), key("q", Some("b")), key("gone", None));
+        let cases = [
+            (vec![Said::Ack, Said::Ack, Said::Ack], vec![], vec![Ok(()), Ok(()), Ok(())]),
+            (
+                vec![Said::Ack, Said::Nack, Said::Ack],
+                vec![c.clone()],
+                vec![Ok(()), Err(PublishError::Refused), Err(PublishError::Unroutable)],
+            ),
+            (
+                vec![Said::Ack, Said::Ack, Said::Nothing("lost".into())],
+                vec![a.clone()],
+                vec![Err(PublishError::Unroutable), incomplete(), unconfirmed("lost")],
+            ),
+        ];
+        for (said, returned, expected) in cases {
+            let returned = returned.into_iter().collect();
+            assert_eq!(judge(&[&a, &b, &c], &said, &returned), expected, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn all_messages_with_the_key_of_a_returned_one_count_as_returned() {
+        let (one, two) = (key("gone", None), key("gone", None));
+        let results = judge(&[&one, &two], &[Said::Ack, Said::Ack], &HashSet::from([one.clone()]));
+        assert_eq!(results, [Err(PublishError::Unroutable), Err(PublishError::Unroutable)]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_takes_what_waits_and_leaves_out_what_nobody_waits_for() {
+        let (sender, mut requests) = mpsc::channel(16);
+        let mut askers = Vec::new();
+        for _ in 0..6 {
+            let (reply, asker) = oneshot::channel();
+            let message = Outgoing {
+                destination: crate::ports::Destination::Delay(0),
+                body: bytes::Bytes::new(),
+                properties: crate::ports::Properties::default(),
+            };
+            sender.send(Request { message, reply }).await.unwrap();
+            askers.push(asker);
+        }
+        askers.remove(0);
+        askers.remove(1);
+        assert_eq!(next_batch(&mut requests, 3).await.unwrap().len(), 3);
+        assert_eq!(next_batch(&mut requests, 3).await.unwrap().len(), 1);
+        drop(sender);
+        assert!(next_batch(&mut requests, 3).await.is_none());
+    }
+}
