@@ -1,1 +1,187 @@
-//! Stub.
+//! A private Redis: started on a free port in a folder of its own, killed when dropped.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use paceline::adapters::redis::{RedisStore, StoreSettings};
+use paceline::config::{CircuitConfig, LimiterConfig, Secret};
+use paceline::ports::{Chance, PoolKey, Window};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// How long a condition may take before a test fails.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running (or killed) server.
+pub struct RedisServer {
+    child: Option<Child>,
+    port: u16,
+    dir: TempDir,
+}
+
+impl RedisServer {
+    /// Starts one and waits until it answers.
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut server = Self { child: None, port: 0, dir };
+        for _ in 0..5 {
+            // Somebody else may take the port between finding it free and using it.
+            server.port = free_port();
+            if server.launch().await {
+                return server;
+            }
+        }
+        panic!("redis-server does not start; its log:\n{}", server.log());
+    }
+
+    /// The address without a user.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// The address for a user.
+    pub fn url_as(&self, user: &str, password: &str) -> String {
+        format!("redis://{user}:{password}@127.0.0.1:{}/0", self.port)
+    }
+
+    /// SIGKILL, as a crash.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("to kill redis-server");
+            child.wait().expect("redis-server's end");
+        }
+    }
+
+    /// Starts it again on the same port with the data it had.
+    pub async fn restart(&mut self) {
+        self.kill();
+        assert!(self.launch().await, "redis-server does not come back; its log:\n{}", self.log());
+    }
+
+    /// Starts it again on the same port with nothing in it.
+    pub async fn restart_empty(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(self.dir.path().join("appendonlydir"));
+        let _ = fs::remove_file(self.dir.path().join("dump.rdb"));
+        self.restart().await;
+    }
+
+    /// SIGSTOP: it accepts connections and answers nothing.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// A connection of the test's own.
+    pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.url()).expect("a readable address");
+        client.get_multiplexed_async_connection().await.expect("a connection")
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().expect("a running server").id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// False when the process ended before it answered.
+    async fn launch(&mut self) -> bool {
+        let log = fs::File::create(self.dir.path().join("log")).expect("a log file");
+        let child = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--appendonly", "yes"])
+            .arg("--dir")
+            .arg(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is needed (Debian: apt install redis-server)");
+        self.child = Some(child);
+        let end = Instant::now() + DEADLINE;
+        while Instant::now() < end {
+            let running = self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)));
+            if !running {
+                return false;
+            }
+            if answers(&self.url()).await {
+                return true;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+async fn answers(url: &str) -> bool {
+    let client = redis::Client::open(url).expect("a readable address");
+    let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
+    redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// Chance that counts, so that a test sees the same run after run.
+#[derive(Default)]
+pub struct Counting(AtomicU64);
+
+impl Chance for Counting {
+    fn unit(&self) -> f64 {
+        0.0
+    }
+    fn unique(&self) -> String {
+        format!("token-{:p}-{}", self, self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Settings with short pauses; a test changes what it is about.
+pub fn settings(url: &str) -> StoreSettings {
+    StoreSettings {
+        url: Secret::new(url),
+        prefix: "test".into(),
+        timeout: Duration::from_secs(5),
+        dedupe_ttl: Duration::from_secs(3600),
+        lease: Duration::from_secs(60),
+        request_timeout: Duration::from_secs(20),
+        max_age: Duration::from_secs(3600),
+        limiter: LimiterConfig {
+            horizon: Duration::from_secs(2),
+            slot_width: Duration::from_millis(250),
+            jitter: Duration::from_millis(50),
+            burst: 1,
+        },
+        circuit: CircuitConfig {
+            failures: 3,
+            pause: Duration::from_millis(300),
+            pause_max: Duration::from_millis(1200),
+            credentials_pause: Duration::from_millis(400),
+            throttle_pause: Duration::from_secs(1),
+        },
+    }
+}
+
+/// A store, as another worker would have it.
+pub async fn connect(settings: StoreSettings, pools: Vec<(PoolKey, Vec<Window>)>) -> Arc<RedisStore> {
+    RedisStore::connect(settings, pools, Arc::new(Counting::default())).await.expect("a store")
+}

@@ -1,0 +1,411 @@
+//! Claims: who handles a delivery, how it ended, and the health of each account.
+//!
+//! The states of a claim and of an account's health, field by field, are described in `claim.lua`,
+//! `record.lua` and `health.lua`; this file only puts questions into their form and reads their answers.
+//!
+//! What holds beyond the port's contract:
+//! - A claim whose lease ran out while it was `sending` counts as an attempt whose outcome is not
+//!   known, for whoever finds it.
+//! - A claim that the store lost altogether (a flush, a failover) can still be ended or released by
+//!   who held it: nobody else does, and what is known of it is kept.
+//! - [`Claims::count_suspect`] is the one call that counts twice when it is made twice: it errs
+//!   towards calling a message poison.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Cmd, Value};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::link::Script;
+use super::{RedisStore, from_millis, integers, millis, unreadable};
+use crate::job::{AccountName, DeliveryId};
+use crate::ports::{
+    Answer, Claim, ClaimRequest, Claims, Fenced, History, Pause, PauseCause, Purpose, Release, StoreError,
+    Suspicion,
+};
+use crate::verdict::{Outcome, Signal};
+
+/// A claim that has not ended is kept this much longer than its delivery can be retried.
+const SLACK: Duration = Duration::from_secs(3600);
+
+/// Between the last moment at which a request may be written, plus its longest duration, and the
+/// end of the lease.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+/// How long a count of a suspected message is kept, in seconds.
+const SUSPECT_SECONDS: u64 = 86_400;
+
+/// The scripts of claims and health.
+#[derive(Debug)]
+pub(super) struct ClaimScripts {
+    claim: Script,
+    settle: Script,
+    suspect: Script,
+    pause: Script,
+}
+
+impl ClaimScripts {
+    pub(super) fn new() -> Self {
+        macro_rules! script {
+            ($file:literal) => {
+                Script::new(concat!(
+                    include_str!("clock.lua"),
+                    include_str!("record.lua"),
+                    include_str!("health.lua"),
+                    include_str!($file)
+                ))
+            };
+        }
+        Self {
+            claim: script!("claim.lua"),
+            settle: script!("settle.lua"),
+            suspect: script!("suspect.lua"),
+            pause: script!("pause.lua"),
+        }
+    }
+}
+
+/// The keys of one delivery and its account, in the order in which scripts take them.
+struct Keys {
+    claim: String,
+    health: String,
+    suspects: String,
+    cleared: String,
+}
+
+#[async_trait]
+impl Claims for RedisStore {
+    async fn claim(&self, requests: &[ClaimRequest]) -> Result<Vec<Answer>, StoreError> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tokens: Vec<String> = requests.iter().map(|_| self.chance.unique()).collect();
+        let cmds: Vec<Cmd> =
+            requests.iter().zip(&tokens).map(|(request, token)| self.claim_cmd(request, token)).collect();
+        let before = Instant::now();
+        let answers = self.link.run(&self.scripts.claim, &cmds).await?;
+        let write_by = self.write_by(before);
+        requests
+            .iter()
+            .zip(tokens)
+            .zip(&answers)
+            .map(|((request, token), answer)| {
+                read_answer(answer, request, token, write_by).ok_or_else(|| unreadable("a claim"))
+            })
+            .collect()
+    }
+
+    async fn end(&self, claim: &Claim, outcome: &Outcome, signal: Signal) -> Result<Fenced, StoreError> {
+        let outcome_json = serde_json::to_vec(outcome)
+            .map_err(|_| StoreError("an outcome can't be written as JSON".into()))?;
+        let blocks: &[u8] = if outcome.blocks() { b"1" } else { b"0" };
+        let parts = [outcome_json.as_slice(), blocks, claim.instance.as_str().as_bytes()];
+        self.settle(claim, "end", self.settings.dedupe_ttl, signal, &parts).await
+    }
+
+    async fn release(&self, claim: &Claim, release: Release) -> Result<Fenced, StoreError> {
+        let History { requests, retries, first_attempt_ms, unresolved_ms } = release.history;
+        let parts =
+            [requests.to_string(), retries.to_string(), optional(first_attempt_ms), optional(unresolved_ms)];
+        let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+        self.settle(claim, "release", self.live_ttl(), release.signal, &parts).await
+    }
+
+    async fn suspect(&self, claim: &Claim) -> Result<Suspicion, StoreError> {
+        let keys = self.keys(&claim.account, &claim.id);
+        let pause = millis(self.settings.circuit.credentials_pause).to_string();
+        let args = [claim.token.as_str(), claim.id.as_str(), &pause].map(str::as_bytes);
+        let cmd = self.scripts.suspect.run(keys.all(), args);
+        match self.link.run_one(&self.scripts.suspect, cmd).await? {
+            Value::Int(-1) => Ok(Suspicion::Delivery),
+            Value::Int(wait) => {
+                Ok(Suspicion::Paused(Pause { wait: from_millis(wait), cause: PauseCause::Credentials }))
+            }
+            _ => Err(unreadable("a suspicion")),
+        }
+    }
+
+    async fn pause_of(&self, account: &AccountName) -> Result<Option<Pause>, StoreError> {
+        self.person("ask", account).await
+    }
+
+    async fn pause(&self, account: &AccountName) -> Result<(), StoreError> {
+        self.person("pause", account).await.map(|_| ())
+    }
+
+    async fn resume(&self, account: &AccountName) -> Result<(), StoreError> {
+        self.person("resume", account).await.map(|_| ())
+    }
+
+    async fn count_suspect(&self, fingerprint: &str) -> Result<u32, StoreError> {
+        let key = self.suspect_key(fingerprint);
+        let (mut count, mut expire) = (redis::cmd("INCR"), redis::cmd("EXPIRE"));
+        count.arg(&key);
+        expire.arg(&key).arg(SUSPECT_SECONDS);
+        let answers = self.link.trip(&[count, expire]).await?;
+        match answers.first() {
+            Some(Ok(Value::Int(count))) => Ok(u32::try_from(*count).unwrap_or(u32::MAX)),
+            _ => Err(unreadable("a count")),
+        }
+    }
+
+    async fn clear_suspect(&self, fingerprint: &str) -> Result<(), StoreError> {
+        let mut delete = redis::cmd("DEL");
+        delete.arg(self.suspect_key(fingerprint));
+        self.link.trip(&[delete]).await.map(|_| ())
+    }
+
+    fn up(&self) -> watch::Receiver<bool> {
+        self.link.up()
+    }
+
+    async fn ping(&self) -> bool {
+        self.link.ping().await
+    }
+}
+
+impl Keys {
+    fn all(&self) -> [&str; 4] {
+        [&self.claim, &self.health, &self.suspects, &self.cleared]
+    }
+}
+
+impl RedisStore {
+    fn keys(&self, account: &AccountName, id: &DeliveryId) -> Keys {
+        let tag = format!("{{{}:{account}}}", self.settings.prefix);
+        Keys {
+            claim: format!("{tag}:c:{id}"),
+            health: format!("{tag}:health"),
+            suspects: format!("{tag}:suspects"),
+            cleared: format!("{tag}:cleared"),
+        }
+    }
+
+    fn suspect_key(&self, fingerprint: &str) -> String {
+        format!("{{{}:suspect}}:{fingerprint}", self.settings.prefix)
+    }
+
+    /// How long a claim is kept that has not ended.
+    fn live_ttl(&self) -> Duration {
+        self.settings.dedupe_ttl.max(self.settings.max_age + SLACK)
+    }
+
+    /// The longest pause that a script sets; a person's has no length.
+    fn longest_pause(&self) -> Duration {
+        self.settings.circuit.pause_max.max(self.settings.circuit.credentials_pause)
+    }
+
+    /// Counted from before the call: the lease can't have begun earlier.
+    fn write_by(&self, before: Instant) -> Instant {
+        before + self.settings.lease.saturating_sub(self.settings.request_timeout + LEASE_MARGIN)
+    }
+
+    fn claim_cmd(&self, request: &ClaimRequest, token: &str) -> Cmd {
+        let keys = self.keys(&request.account, &request.id);
+        let remembered = request.remembered;
+        let numbers = [
+            millis(self.settings.lease).to_string(),
+            remembered.requests.to_string(),
+            remembered.retries.to_string(),
+            optional(remembered.first_attempt_ms),
+            optional(remembered.unresolved_ms),
+            millis(self.live_ttl()).to_string(),
+            millis(self.settings.circuit.credentials_pause).to_string(),
+            millis(self.longest_pause()).to_string(),
+        ];
+        let [lease, requests, retries, first, unresolved, ttl, credentials_pause, longest] = &numbers;
+        let args = [
+            purpose_word(request.purpose),
+            token,
+            lease,
+            request.instance.as_str(),
+            request.replay.as_deref().unwrap_or(""),
+            requests,
+            retries,
+            first,
+            unresolved,
+            ttl,
+            request.id.as_str(),
+            credentials_pause,
+            longest,
+        ];
+        self.scripts.claim.run([keys.claim.as_str(), &keys.health, &keys.suspects], args.map(str::as_bytes))
+    }
+
+    async fn settle(
+        &self,
+        claim: &Claim,
+        what: &str,
+        ttl: Duration,
+        signal: Signal,
+        parts: &[&[u8]],
+    ) -> Result<Fenced, StoreError> {
+        let keys = self.keys(&claim.account, &claim.id);
+        let circuit = &self.settings.circuit;
+        let numbers = [
+            millis(ttl),
+            i64::from(circuit.failures.max(1)),
+            millis(circuit.pause),
+            millis(circuit.pause_max),
+            millis(circuit.credentials_pause),
+        ]
+        .map(|number| number.to_string());
+        let [ttl, failures, pause, pause_max, credentials_pause] = &numbers;
+        let head =
+            [what, &claim.token, ttl, signal_word(signal), failures, pause, pause_max, credentials_pause]
+                .map(str::as_bytes);
+        let cmd = self.scripts.settle.run(keys.all(), head.into_iter().chain(parts.iter().copied()));
+        match self.link.run_one(&self.scripts.settle, cmd).await? {
+            Value::Int(fenced) => Ok(Fenced(fenced != 0)),
+            _ => Err(unreadable("the end of a claim")),
+        }
+    }
+
+    async fn person(&self, what: &str, account: &AccountName) -> Result<Option<Pause>, StoreError> {
+        let tag = format!("{{{}:{account}}}", self.settings.prefix);
+        let keys = [format!("{tag}:health"), format!("{tag}:suspects"), format!("{tag}:cleared")];
+        let longest = millis(self.longest_pause()).to_string();
+        let cmd =
+            self.scripts.pause.run(keys.iter().map(String::as_str), [what, &longest].map(str::as_bytes));
+        let answer = self.link.run_one(&self.scripts.pause, cmd).await?;
+        match &answer {
+            Value::Array(parts) => match parts.as_slice() {
+                [] => Ok(None),
+                parts => read_pause(parts).map(Some).ok_or_else(|| unreadable("a pause")),
+            },
+            _ => Err(unreadable("a pause")),
+        }
+    }
+}
+
+const fn purpose_word(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Send => "send",
+        Purpose::End => "end",
+    }
+}
+
+const fn signal_word(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Healthy => "healthy",
+        Signal::Faulty => "faulty",
+        Signal::Neutral => "neutral",
+    }
+}
+
+fn optional(number: Option<i64>) -> String {
+    number.map(|number| number.to_string()).unwrap_or_default()
+}
+
+/// Reads the answer of `claim.lua`; `None` when no script of ours gives it.
+fn read_answer(answer: &Value, request: &ClaimRequest, token: String, write_by: Instant) -> Option<Answer> {
+    let Value::Array(parts) = answer else { return None };
+    let (Value::BulkString(kind), rest) = parts.split_first()? else { return None };
+    match (kind.as_slice(), rest) {
+        (b"a", [Value::Int(now), history @ ..]) => Some(Answer::Acquired(Claim {
+            account: request.account.clone(),
+            id: request.id.clone(),
+            instance: request.instance.clone(),
+            token,
+            history: read_history(history)?,
+            claimed_ms: *now,
+            write_by,
+        })),
+        (b"h", [Value::Int(wait)]) => Some(Answer::Held(from_millis(*wait))),
+        (b"e", [Value::BulkString(outcome), Value::Int(same)]) => {
+            Some(Answer::Ended { outcome: serde_json::from_slice(outcome).ok()?, same: *same == 1 })
+        }
+        (b"p", pause) => read_pause(pause).map(Answer::Paused),
+        _ => None,
+    }
+}
+
+fn read_history(parts: &[Value]) -> Option<History> {
+    let [counts @ .., first, unresolved] = parts else { return None };
+    let counts = integers(counts)?;
+    let [requests, retries] = counts.as_slice() else { return None };
+    Some(History {
+        requests: u32::try_from(*requests).ok()?,
+        retries: u32::try_from(*retries).ok()?,
+        first_attempt_ms: read_optional(first)?,
+        unresolved_ms: read_optional(unresolved)?,
+    })
+}
+
+/// A number, or an empty text where there is none.
+fn read_optional(value: &Value) -> Option<Option<i64>> {
+    match value {
+        Value::Int(number) => Some(Some(*number)),
+        Value::BulkString(text) if text.is_empty() => Some(None),
+        _ => None,
+    }
+}
+
+fn read_pause(parts: &[Value]) -> Option<Pause> {
+    let [Value::Int(wait), Value::BulkString(cause)] = parts else { return None };
+    let cause = PauseCause::parse(std::str::from_utf8(cause).ok()?)?;
+    Some(Pause { wait: from_millis(*wait), cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Instance;
+
+    fn request() -> ClaimRequest {
+        ClaimRequest {
+            account: AccountName::new("shop").unwrap(),
+            id: DeliveryId::from(&crate::job::TransactionId::new("otp-1").unwrap()),
+            instance: Instance::of("m", 0),
+            purpose: Purpose::Send,
+            remembered: History::default(),
+            replay: None,
+        }
+    }
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    fn read(parts: Vec<Value>) -> Option<Answer> {
+        read_answer(&Value::Array(parts), &request(), "t".into(), Instant::now())
+    }
+
+    #[test]
+    fn answers_are_read() {
+        let answer =
+            read(vec![text("a"), Value::Int(9), Value::Int(2), Value::Int(1), Value::Int(5), text("")]);
+        let Some(Answer::Acquired(claim)) = answer else { panic!("{answer:?}") };
+        assert_eq!(claim.claimed_ms, 9);
+        let expected = History { requests: 2, retries: 1, first_attempt_ms: Some(5), unresolved_ms: None };
+        assert_eq!(claim.history, expected);
+
+        let answer = read(vec![text("p"), Value::Int(1500), text("circuit")]);
+        let Some(Answer::Paused(pause)) = answer else { panic!("{answer:?}") };
+        assert_eq!(pause, Pause { wait: Duration::from_millis(1500), cause: PauseCause::Circuit });
+
+        let answer = read(vec![text("h"), Value::Int(40)]);
+        assert!(matches!(answer, Some(Answer::Held(wait)) if wait == Duration::from_millis(40)));
+
+        let answer = read(vec![text("e"), text(r#"{"s":"delivered","n":1,"t":7}"#), Value::Int(1)]);
+        assert!(matches!(answer, Some(Answer::Ended { outcome, same: true }) if outcome.attempts == 1));
+    }
+
+    #[test]
+    fn unreadable_answers_are_no_answers() {
+        let cases = [
+            vec![],
+            vec![text("x")],
+            vec![text("h"), text("soon")],
+            vec![text("e"), text("{}"), Value::Int(1)],
+            vec![text("p"), Value::Int(1), text("weather")],
+            vec![text("a"), Value::Int(9), Value::Int(-2), Value::Int(1), text(""), text("")],
+            vec![text("a"), Value::Int(9), Value::Int(2), text(""), text("")],
+        ];
+        for case in cases {
+            assert!(read(case.clone()).is_none(), "{case:?}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+-- An account's health, shared by all workers. Prepended to every script that reads or changes it.
+--
+-- Fields of the health hash (all absent while the account is well):
+--   op  '1' while a person has paused the account; only resuming it removes this
+--   pc  cause of the pause: 'circuit' or 'credentials'
+--   pu  end of the pause, ms; from then on the account is half open: one claim at a time probes it
+--   bo  length of the circuit's present pause, ms
+--   fl  faults in a row, while not paused
+--   pt  token of the claim that probes
+--   pe  end of that claim's lease, ms: a probe that died with its worker blocks nobody longer
+local DAY_MS = 86400000
+-- How long a worker leaves an account that a person paused before it looks again, ms.
+local OPERATOR_WAIT_MS = 10000
+-- How long a claim waits while another one probes, ms.
+local PROBE_WAIT_MS = 1000
+
+local function read_health(key)
+  local v = redis.call('HMGET', key, 'op', 'pc', 'pu', 'bo', 'fl', 'pt', 'pe')
+  return {
+    op = v[1] == '1', pc = v[2], pu = tonumber(v[3]) or 0, bo = tonumber(v[4]),
+    fl = tonumber(v[5]) or 0, pt = v[6], pe = tonumber(v[7]) or 0,
+  }
+end
+
+-- The rest of a pause, ms. No pause is set longer than `longest`, so a longer rest means that the
+-- clock stepped back: the pause counts as over rather than lasting for the length of that step.
+local function rest_of(h, now, longest)
+  local rest = h.pu - now
+  if rest < 0 or rest > longest then return 0 end
+  return rest
+end
+
+local function heal(keys, cause)
+  redis.call('HDEL', keys.health, 'pc', 'pu', 'bo', 'fl', 'pt', 'pe')
+  if cause == 'credentials' and redis.call('EXISTS', keys.suspects) == 1 then
+    redis.call('RENAME', keys.suspects, keys.cleared)
+    redis.call('PEXPIRE', keys.cleared, DAY_MS)
+  end
+end
+
+local function fault_of_probe(keys, h, now, c)
+  redis.call('HDEL', keys.health, 'pt', 'pe')
+  if h.pc == 'credentials' then
+    redis.call('HSET', keys.health, 'pu', now + c.credentials_pause)
+    return
+  end
+  local length = math.min((h.bo or c.pause) * 2, c.pause_max)
+  redis.call('HSET', keys.health, 'pu', now + length, 'bo', length)
+end
+
+local function fault(keys, now, c)
+  if redis.call('HINCRBY', keys.health, 'fl', 1) < c.failures then return end
+  local length = math.min(c.pause, c.pause_max)
+  redis.call('HDEL', keys.health, 'fl')
+  redis.call('HSET', keys.health, 'pc', 'circuit', 'pu', now + length, 'bo', length)
+end
+
+-- What an answer of the provider says of the account. While it is paused only the probe has a say:
+-- other answers belong to requests that were under way when the pause began.
+local function apply_signal(keys, word, token, now, c)
+  local h = read_health(keys.health)
+  local probe = h.pc and h.pt == token
+  if word == 'healthy' then
+    if probe then heal(keys, h.pc)
+    elseif not h.pc and h.fl > 0 then redis.call('HDEL', keys.health, 'fl') end
+  elseif word == 'faulty' then
+    if probe then fault_of_probe(keys, h, now, c)
+    elseif not h.pc then fault(keys, now, c) end
+  elseif probe then
+    redis.call('HDEL', keys.health, 'pt', 'pe')
+  end
+end

@@ -1,0 +1,19 @@
+-- The provider found the account at fault while this delivery was sent.
+-- KEYS: claim, health, suspects, cleared. ARGV: token, delivery id, credentials pause ms.
+-- Reply: -1 the delivery itself is at fault, else how long the account is paused, ms.
+local gone = redis.call('EXISTS', KEYS[1]) == 0
+local ended = read_ended(KEYS[1])
+local ours = not ended and redis.call('HGET', KEYS[1], 'k') == ARGV[1]
+local now, pause = now_ms(), tonumber(ARGV[3])
+local h = read_health(KEYS[2])
+-- No longer the caller's: it says nothing, and only learns of the pause.
+if not gone and not ours then
+  return math.max(PROBE_WAIT_MS, h.pc and rest_of(h, now, pause) or 0)
+end
+if redis.call('SISMEMBER', KEYS[4], ARGV[2]) == 1 then return -1 end
+redis.call('DEL', KEYS[4])
+redis.call('SADD', KEYS[3], ARGV[2])
+redis.call('HSET', KEYS[2], 'pc', 'credentials', 'pu', now + pause)
+redis.call('HDEL', KEYS[2], 'fl', 'bo')
+if h.pt == ARGV[1] then redis.call('HDEL', KEYS[2], 'pt', 'pe') end
+return pause
