@@ -169,7 +169,9 @@ fn account_names(config: &Config) -> Vec<AccountName> {
 
 fn described(object: &rabbitmq::Object) -> BrokerObject {
     let (kind, name, detail) = match object {
-        rabbitmq::Object::Exchange { name, kind } => ("exchange", name.clone(), format!("{kind:?}").to_lowercase()),
+        rabbitmq::Object::Exchange { name, kind } => {
+            ("exchange", name.clone(), format!("{kind:?}").to_lowercase())
+        }
         rabbitmq::Object::Queue { name, arguments } => {
             let told = arguments.iter().map(|(key, value)| format!("{key}={value}"));
             ("queue", name.clone(), told.collect::<Vec<_>>().join(" "))

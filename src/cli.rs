@@ -15,6 +15,7 @@ mod config_cmd;
 mod lines;
 mod publish;
 mod schema;
+mod simulate;
 mod topology;
 mod validate;
 mod worker;
@@ -43,6 +44,7 @@ enum Command {
     Publish(publish::Args),
     Validate(validate::Args),
     Topology(topology::Args),
+    Simulate(simulate::Args),
     Schema(schema::Args),
     Config(config_cmd::Args),
 }
@@ -114,6 +116,10 @@ impl Command {
             Self::Publish(args) => publish::run(args, shared),
             Self::Validate(args) => validate::run(args, shared),
             Self::Topology(args) => topology::run(args, shared),
+            Self::Simulate(args) => block_on(async {
+                simulate::run(args.clone()).await?;
+                Ok(Ended::Done)
+            }),
             Self::Schema(args) => schema::run(args),
             Self::Config(args) => config_cmd::run(args, shared),
         }

@@ -140,8 +140,8 @@ impl Route {
     /// The account, or what is wrong with the line.
     fn of(&self, body: &[u8]) -> Result<String, String> {
         if self.check {
-            let job = decode_body(body).map_err(|findings| {
-                findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            let job = decode_body(body).map_err(|unreadable| {
+                unreadable.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
             })?;
             return Ok(job.account.as_str().to_owned());
         }

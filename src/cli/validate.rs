@@ -138,7 +138,9 @@ fn check(line: &Line, config: &Config) -> Report {
     };
     match decode_body(body) {
         Ok(job) => check_job(&job, config, report),
-        Err(findings) => Report { findings: findings.into_iter().map(Remark::of_job).collect(), ..report },
+        Err(unreadable) => {
+            Report { findings: unreadable.findings.into_iter().map(Remark::of_job).collect(), ..report }
+        }
     }
 }
 

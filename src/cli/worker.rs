@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::{Ended, Outcome, Shared, block_on};
 use crate::app;
+use crate::worker::Stage;
 
 /// Runs a delivery worker until SIGTERM or SIGINT, then drains
 ///
@@ -17,14 +18,11 @@ use crate::app;
 #[command(after_help = "Example:\n  paceline --config /etc/paceline.toml worker")]
 pub(super) struct Args {}
 
-/// The worker goes on.
-const RUN: u8 = 0;
-
 pub(super) fn run(_: &Args, shared: &Shared) -> Outcome {
     let loaded = shared.load_with_accounts()?;
     shared.log(&loaded)?;
     block_on(async {
-        let (asking, asked) = watch::channel(RUN);
+        let (asking, asked) = watch::channel(Stage::Running);
         let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
         let watching = tokio::spawn(watch_signals(terminate, interrupt, asking));
         let worked = app::run_worker(loaded.config, asked).await;
@@ -39,19 +37,21 @@ fn listen(kind: SignalKind) -> anyhow::Result<Signal> {
 }
 
 /// The first signal asks for a drain, every further one to end at once.
-async fn watch_signals(mut terminate: Signal, mut interrupt: Signal, asking: watch::Sender<u8>) {
+async fn watch_signals(mut terminate: Signal, mut interrupt: Signal, asking: watch::Sender<Stage>) {
     loop {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        asking.send_modify(|wish| *wish = next_wish(*wish));
+        asking.send_modify(|stage| *stage = after_signal(*stage));
     }
 }
 
-/// 0 run, 1 drain, 2 now.
-const fn next_wish(wish: u8) -> u8 {
-    if wish == RUN { 1 } else { 2 }
+const fn after_signal(stage: Stage) -> Stage {
+    match stage {
+        Stage::Running => Stage::Draining,
+        Stage::Draining | Stage::Stopped => Stage::Stopped,
+    }
 }
 
 #[cfg(test)]
@@ -64,10 +64,12 @@ mod tests {
     async fn the_first_signal_drains_and_the_second_ends_at_once() {
         // Signals that stand for SIGTERM and SIGINT, so that the test runner's own are not touched.
         let (terminate, interrupt) = (SignalKind::user_defined1(), SignalKind::user_defined2());
-        let (asking, mut asked) = watch::channel(RUN);
+        let (asking, mut asked) = watch::channel(Stage::Running);
         let task =
             tokio::spawn(watch_signals(listen(terminate).unwrap(), listen(interrupt).unwrap(), asking));
-        for (signal, expected) in [("-USR1", 1), ("-USR2", 2), ("-USR1", 2)] {
+        for (signal, expected) in
+            [("-USR1", Stage::Draining), ("-USR2", Stage::Stopped), ("-USR1", Stage::Stopped)]
+        {
             let pid = std::process::id().to_string();
             let sent = tokio::process::Command::new("kill").args([signal, &pid]).status().await.unwrap();
             assert!(sent.success());
@@ -75,10 +77,5 @@ mod tests {
             assert_eq!(*asked.borrow_and_update(), expected, "{signal}");
         }
         task.abort();
-    }
-
-    #[test]
-    fn wishes_follow_each_other() {
-        assert_eq!([next_wish(0), next_wish(1), next_wish(2)], [1, 2, 2]);
     }
 }

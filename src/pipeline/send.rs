@@ -62,11 +62,11 @@ impl<T: AsRef<Delivery>> Cargo<T> {
         self.claimed.iter().any(|claimed| claimed.claim.history.unresolved_ms.is_some())
     }
 
-    /// The class of the request, for metrics.
-    pub const fn class(&self) -> &'static str {
+    /// Whether the request uses up the provider's limit.
+    pub const fn is_counted(&self) -> bool {
         match self.licence {
-            Licence::Exempt => "exempt",
-            Licence::Counted(_) => "counted",
+            Licence::Exempt => false,
+            Licence::Counted(_) => true,
         }
     }
 

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::job::{Class, Delivery};
-use crate::metrics;
+use crate::metrics::{self, RequestClass};
 use crate::pipeline::claim::{self, Step};
 use crate::pipeline::classify;
 use crate::pipeline::envelope::Envelope;
@@ -261,7 +261,7 @@ impl Worker {
         cargo: Cargo<Parcel>,
     ) -> Vec<Parcel> {
         let gateway = account.account.gateway.as_ref();
-        let name = account.name().as_str();
+        let name = account.name();
         let (answer, took) = {
             let deliveries = cargo.deliveries();
             let request = gateway.request(&deliveries);
@@ -289,9 +289,9 @@ impl Worker {
     /// open yet, so one is opened before the next try.
     async fn take_back(&self, account: &AccountState, cargo: Cargo<Parcel>) -> Vec<Parcel> {
         metrics::provider_request(
-            account.name().as_str(),
+            account.name(),
             operation_of(&cargo),
-            cargo.class(),
+            class_of(&cargo),
             "too_late",
             Duration::ZERO,
         );
@@ -317,9 +317,9 @@ impl Worker {
         took: Duration,
     ) {
         let verdict = account.account.gateway.verdict(&cargo.deliveries(), answer, cargo.after_unknown());
-        let (name, operation, class) = (account.name().as_str(), operation_of(&cargo), cargo.class());
+        let (name, operation, class) = (account.name(), operation_of(&cargo), class_of(&cargo));
         metrics::provider_request(name, operation, class, verdict.label(), took);
-        tell_answer(name, operation, class, &verdict, answer, took);
+        tell_answer(name.as_str(), operation, class.as_str(), &verdict, answer, took);
         if let Some(wait) = verdict.throttled() {
             self.throttle(account, &cargo, wait).await;
         }
@@ -448,7 +448,7 @@ impl Worker {
             return;
         }
         let job = &parcel.delivery.job;
-        metrics::delivery_retried(job.account.as_str(), &job.operation, cause);
+        metrics::delivery_retried(&job.account, &job.operation, cause);
         let envelope = marks.on(&parcel.envelope, release.history);
         let to = classify::home_of_retry(&parcel.delivery, &envelope);
         let outgoing = self.waiting(parcel, envelope, to, self.ports.clock.now() + delay);
@@ -512,6 +512,10 @@ pub(super) fn pool_of<'a>(
         Class::Exempt => account.account.gateway.fallback_pool(delivery),
     };
     account.pools.get(&pool?)
+}
+
+const fn class_of(cargo: &Cargo<Parcel>) -> RequestClass {
+    if cargo.is_counted() { RequestClass::Counted } else { RequestClass::Exempt }
 }
 
 /// All deliveries of a request are of one operation.

@@ -223,7 +223,7 @@ impl Worker {
             let Some(account) = group.first().map(|parcel| parcel.account.clone()) else { return };
             let working = self.quiet.read().await;
             for parcel in &group {
-                metrics::permit_wait(account.name().as_str(), parcel.hand.received.elapsed());
+                metrics::permit_wait(account.name(), parcel.hand.received.elapsed());
             }
             let claims = self.claim_group(group).await;
             let store_down = claims.store_down;

@@ -131,10 +131,10 @@ impl Worker {
         let account = subject.account.as_str();
         let operation = subject.operation_label();
         let reason = outcome.reason.map(crate::verdict::DeadReason::as_str);
-        metrics::delivery_settled(account, operation, outcome.status.as_str(), reason);
+        metrics::delivery_settled(subject.account, operation, outcome.status, reason);
         let age_ms = outcome.settled_at_ms.saturating_sub(subject.envelope.published_at.as_millisecond());
         let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
-        metrics::delivery_age(account, priority.unwrap_or_default().as_str(), age);
+        metrics::delivery_age(subject.account, priority.unwrap_or_default(), age);
         let id = subject.id.map(crate::job::DeliveryId::as_str);
         match outcome.status {
             Status::Dead => tracing::warn!(

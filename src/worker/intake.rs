@@ -47,7 +47,7 @@ impl Worker {
         let account = hand.account().and_then(|name| self.accounts.get(name));
         let Some(account) = account.cloned() else { return Unpacked::Foreign };
         if !envelope.internal {
-            metrics::job_received(account.name().as_str());
+            metrics::job_received(account.name());
         }
         let decoded = if envelope.internal {
             decode::decode_any_size(&hand.body)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::job::Priority;
-use crate::metrics;
+use crate::metrics::{self, CircuitState, Dependency};
 use crate::pipeline::permit::Lane;
 use crate::pipeline::send::until;
 use crate::ports::{PauseCause, Place};
@@ -35,8 +35,8 @@ impl Worker {
     pub async fn condition(&self) -> Condition {
         let broker = *self.ports.queue.up().borrow();
         let store = self.ports.claims.ping().await;
-        metrics::dependency_up("broker", broker);
-        metrics::dependency_up("store", store);
+        metrics::dependency_up(Dependency::Broker, broker);
+        metrics::dependency_up(Dependency::Store, store);
         Condition { broker, store, draining: !self.is_running() }
     }
 
@@ -55,21 +55,21 @@ impl Worker {
 
     async fn tell_depths(&self) {
         let mut places = vec![Place::Dead];
-        let mut labels = vec![(String::new(), "dead")];
+        let mut labels = vec![None];
         for name in self.accounts.keys() {
             let lanes = Priority::ALL.map(|lane| (Place::Lane(name.clone(), lane), lane.as_str()));
             let own = [(Place::Jobs(name.clone()), "jobs"), (Place::Retry(name.clone()), "retry")];
             for (place, label) in own.into_iter().chain(lanes) {
                 places.push(place);
-                labels.push((name.to_string(), label));
+                labels.push(Some((name, label)));
             }
         }
         let depths = self.ports.queue.depths(&places).await;
-        for ((account, label), depth) in labels.into_iter().zip(depths) {
-            match depth {
-                Some(depth) if label == "dead" => metrics::dead_letters(depth),
-                Some(depth) => metrics::queue_depth(&account, label, depth),
-                None => {}
+        for (label, depth) in labels.into_iter().zip(depths) {
+            match (label, depth) {
+                (Some((account, queue)), Some(depth)) => metrics::queue_depth(account, queue, depth),
+                (None, Some(depth)) => metrics::dead_letters(depth),
+                (_, None) => {}
             }
         }
     }
@@ -78,12 +78,12 @@ impl Worker {
         let now = self.ports.clock.now();
         for name in self.accounts.keys() {
             for lane in Lane::ALL {
-                metrics::oldest_age(name.as_str(), lane.as_str(), Duration::ZERO);
+                metrics::oldest_age(name, lane.as_str(), Duration::ZERO);
             }
         }
         for (name, lane, published_at) in self.dispatchers.values().flat_map(|dispatcher| dispatcher.oldest())
         {
-            metrics::oldest_age(name.as_str(), lane.as_str(), until(published_at, now));
+            metrics::oldest_age(&name, lane.as_str(), until(published_at, now));
         }
     }
 
@@ -97,23 +97,26 @@ impl Worker {
     }
 
     pub(super) fn tell_gate(&self, account: &AccountState) {
-        let name = account.name().as_str();
+        let name = account.name();
         let now = Instant::now();
         let state = account.gate.state(now);
         let cause = account.gate.cause();
         for known in [PauseCause::Credentials, PauseCause::Circuit, PauseCause::Operator] {
-            metrics::account_paused(name, known.as_str(), cause == Some(known) && state != GateState::Open);
+            metrics::account_paused(name, known, cause == Some(known) && state != GateState::Open);
         }
         let throttled = account
             .pools
             .values()
             .filter_map(|key| self.dispatchers.get(key))
             .any(|room| room.is_paused(now));
-        metrics::account_paused(name, PauseCause::Throttled.as_str(), throttled);
+        metrics::account_paused(name, PauseCause::Throttled, throttled);
         let circuit = match (cause, state) {
-            (Some(PauseCause::Circuit), GateState::Closed(_)) => 2,
-            (Some(PauseCause::Circuit), GateState::HalfOpen { .. }) => 1,
-            _ => 0,
+            (Some(PauseCause::Circuit), GateState::Closed(_)) => CircuitState::Open,
+            (Some(PauseCause::Circuit), GateState::HalfOpen { .. }) => CircuitState::HalfOpen,
+            (Some(PauseCause::Circuit), GateState::Open)
+            | (Some(PauseCause::Throttled | PauseCause::Credentials | PauseCause::Operator) | None, _) => {
+                CircuitState::Closed
+            }
         };
         metrics::circuit_state(name, circuit);
     }
@@ -128,6 +131,6 @@ impl Worker {
                 most = most.max(f64::from(usage.last_minute) / f64::from(limit.requests));
             }
         }
-        metrics::limit_used_ratio(account.name().as_str(), most);
+        metrics::limit_used_ratio(account.name(), most);
     }
 }

@@ -541,7 +541,11 @@ async fn suspected_messages_are_counted() {
     let mut connection = server.connection().await;
     let ttl: i64 = redis::cmd("TTL").arg("{test:suspect}:abc").query_async(&mut connection).await.unwrap();
     assert!((86_300..=86_400).contains(&ttl));
-    store.clear_suspect("abc").await.unwrap();
+    store.uncount_suspect("abc").await.unwrap();
+    assert_eq!(store.count_suspect("abc").await.unwrap(), 3);
+    for _ in 0..9 {
+        store.uncount_suspect("abc").await.unwrap();
+    }
     assert_eq!(store.count_suspect("abc").await.unwrap(), 1);
 }
 

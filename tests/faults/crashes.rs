@@ -67,7 +67,11 @@ async fn a_store_killed_under_load_loses_and_doubles_nothing() {
             world.admin(worker, "/readyz").await.0 == 503
         })
         .await;
-        assert_eq!(world.admin(worker, "/healthz").await.0, 200, "a store that is down is no reason to restart");
+        assert_eq!(
+            world.admin(worker, "/healthz").await.0,
+            200,
+            "a store that is down is no reason to restart"
+        );
         let sent = world.provider.summary().counts.requests;
         tokio::time::sleep(Duration::from_millis(500)).await;
         // What was claimed before may still be under way; nothing new begins.

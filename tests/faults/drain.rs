@@ -12,9 +12,12 @@ async fn a_worker_told_to_stop_under_load_ends_in_time_and_leaves_nothing_undone
     options.simulator.faults.latency = "50ms..200ms".parse().expect("a span");
     let mut world = World::with(options).await;
     world.start_worker().await;
-    let jobs: Vec<Value> = (0..600)
-        .map(|n| if n % 2 == 0 { exempt_job(&format!("s-{n}")) } else { counted_job(&format!("s-{n}"), "low") })
-        .collect();
+    let jobs: Vec<Value> =
+        (0..600)
+            .map(|n| {
+                if n % 2 == 0 { exempt_job(&format!("s-{n}")) } else { counted_job(&format!("s-{n}"), "low") }
+            })
+            .collect();
     world.publish(&jobs).await;
     for round in 1..=3 {
         world.wait_for_ends(round * 100).await;

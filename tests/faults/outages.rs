@@ -13,7 +13,9 @@ async fn an_outage_of_the_provider_opens_the_circuit_and_uses_up_nobody() {
     world.provider.refuse_connections(Duration::from_secs(12));
     let worker = world.start_worker().await;
     let jobs: Vec<Value> = (0..60)
-        .map(|n| if n % 2 == 0 { exempt_job(&format!("o-{n}")) } else { counted_job(&format!("o-{n}"), "normal") })
+        .map(|n| {
+            if n % 2 == 0 { exempt_job(&format!("o-{n}")) } else { counted_job(&format!("o-{n}"), "normal") }
+        })
         .collect();
     world.publish(&jobs).await;
     eventually("the circuit opens", || async {

@@ -13,11 +13,17 @@ async fn crash_on(world: &World, queue: &str, messages: usize, times: usize) {
     use futures_util::StreamExt as _;
     for _ in 0..times {
         let url = world.broker().url();
-        let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await.unwrap();
+        let connection =
+            lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.basic_qos(100, BasicQosOptions::default()).await.unwrap();
         let mut consumer = channel
-            .basic_consume(queue.into(), "crash".into(), BasicConsumeOptions::default(), FieldTable::default())
+            .basic_consume(
+                queue.into(),
+                "crash".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
             .await
             .unwrap();
         for _ in 0..messages {

@@ -27,7 +27,16 @@ async fn jobs_of_both_providers_are_delivered_and_told() {
     segment["payload"]["targetAudience"] = "Custom Segment".into();
     segment["payload"]["customSegmentName"] = "VIP".into();
     segment["payload"].as_object_mut().unwrap().remove("targetUserAttributes");
-    world.publish(&[exempt_job("e-1"), counted_job("c-1", "high"), several, user_job("u-1"), all_users, segment]).await;
+    world
+        .publish(&[
+            exempt_job("e-1"),
+            counted_job("c-1", "high"),
+            several,
+            user_job("u-1"),
+            all_users,
+            segment,
+        ])
+        .await;
     world.settle().await;
 
     assert_eq!(world.count("delivered"), 9, "{:?}", world.receipts());
@@ -77,7 +86,9 @@ async fn a_reply_queue_gets_the_receipts_too_and_a_missing_one_harms_nobody() {
     let mut world = World::new().await;
     world.start_worker().await;
     let connection =
-        lapin::Connection::connect(&world.broker().url(), lapin::ConnectionProperties::default()).await.unwrap();
+        lapin::Connection::connect(&world.broker().url(), lapin::ConnectionProperties::default())
+            .await
+            .unwrap();
     let channel = connection.create_channel().await.unwrap();
     let queue = format!("answers-of-{}", world.prefix());
     channel
@@ -95,7 +106,8 @@ async fn a_reply_queue_gets_the_receipts_too_and_a_missing_one_harms_nobody() {
     let ours = format!("{}.dead", world.prefix());
     world.publish_raw("shop", &body("ours"), reply(&ours), 1).await.unwrap();
     world.settle().await;
-    let got = channel.basic_get(queue.as_str().into(), BasicGetOptions { no_ack: true }).await.unwrap().unwrap();
+    let got =
+        channel.basic_get(queue.as_str().into(), BasicGetOptions { no_ack: true }).await.unwrap().unwrap();
     let receipt: Value = serde_json::from_slice(&got.data).unwrap();
     assert_eq!((&receipt["transactionId"], &receipt["status"]), (&json!("with"), &json!("delivered")));
     assert_eq!(got.properties.correlation_id().as_ref().unwrap().as_str(), "c-7");

@@ -11,7 +11,9 @@ async fn five_hundred_jobs_published_five_times_each_are_sent_once() {
         world.start_worker().await;
     }
     let jobs: Vec<Value> = (0..500)
-        .map(|n| if n % 2 == 0 { exempt_job(&format!("d-{n}")) } else { counted_job(&format!("d-{n}"), "normal") })
+        .map(|n| {
+            if n % 2 == 0 { exempt_job(&format!("d-{n}")) } else { counted_job(&format!("d-{n}"), "normal") }
+        })
         .collect();
     for _ in 0..5 {
         world.publish(&jobs).await;

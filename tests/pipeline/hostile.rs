@@ -68,7 +68,8 @@ async fn a_credential_in_a_payload_makes_it_invalid_and_is_kept_nowhere() {
     world.settle().await;
     assert_eq!(world.count("dead"), 2);
     let letters = world.dead_letters().await;
-    let masked: Vec<Vec<u8>> = [body, wrapped.to_string()].map(|b| b.replace(TOKEN, "[masked]").into_bytes()).into();
+    let masked: Vec<Vec<u8>> =
+        [body, wrapped.to_string()].map(|b| b.replace(TOKEN, "[masked]").into_bytes()).into();
     for (headers, kept) in letters {
         assert!(masked.contains(&kept), "not byte for byte: {}", String::from_utf8_lossy(&kept));
         assert!(!headers.values().any(|value| value.contains(TOKEN)));
@@ -82,9 +83,10 @@ async fn a_credential_in_a_payload_makes_it_invalid_and_is_kept_nowhere() {
 async fn headers_of_nonsense_harm_nobody() {
     let mut world = World::new().await;
     world.start_worker().await;
-    for (n, name) in ["paceline-instance", "paceline-retries", "paceline-due-at", "paceline-unresolved", "traceparent"]
-        .into_iter()
-        .enumerate()
+    for (n, name) in
+        ["paceline-instance", "paceline-retries", "paceline-due-at", "paceline-unresolved", "traceparent"]
+            .into_iter()
+            .enumerate()
     {
         let message = Properties { headers: vec![(name.into(), "\u{0} nonsense".into())], ..properties() };
         let body = counted_job(&format!("n-{n}"), "normal").to_string();

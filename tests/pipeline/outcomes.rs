@@ -113,14 +113,17 @@ async fn a_refused_credential_pauses_the_account_and_buries_nothing() {
     world.provider.set_faults(faults(&["pushwoosh:401@1"]));
     let worker = world.start_worker().await;
     let jobs: Vec<Value> = (0..10)
-        .map(|n| if n % 2 == 0 { exempt_job(&format!("j-{n}")) } else { counted_job(&format!("j-{n}"), "normal") })
+        .map(|n| {
+            if n % 2 == 0 { exempt_job(&format!("j-{n}")) } else { counted_job(&format!("j-{n}"), "normal") }
+        })
         .collect();
     world.publish(&jobs).await;
     world.publish(&[user_job("other-account")]).await;
     world.wait_for_ends(1).await;
     assert_eq!(world.receipts_of("other-account").len(), 1, "another account goes on");
     let paused = "paceline_account_paused{account=\"shop\",cause=\"credentials\"} 1";
-    eventually("the pause is told", || async { world.admin(worker, "/metrics").await.1.contains(paused) }).await;
+    eventually("the pause is told", || async { world.admin(worker, "/metrics").await.1.contains(paused) })
+        .await;
     assert_eq!(world.count("dead"), 0);
     world.provider.set_faults(faults(&[]));
     world.settle().await;

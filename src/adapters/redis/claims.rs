@@ -151,10 +151,13 @@ impl Claims for RedisStore {
         }
     }
 
-    async fn clear_suspect(&self, fingerprint: &str) -> Result<(), StoreError> {
-        let mut delete = redis::cmd("DEL");
-        delete.arg(self.suspect_key(fingerprint));
-        self.link.trip(&[delete]).await.map(|_| ())
+    async fn uncount_suspect(&self, fingerprint: &str) -> Result<(), StoreError> {
+        let mut take_back = redis::cmd("EVAL");
+        take_back
+            .arg("if tonumber(redis.call('GET', KEYS[1]) or 0) > 0 then redis.call('DECR', KEYS[1]) end")
+            .arg(1)
+            .arg(self.suspect_key(fingerprint));
+        self.link.trip(&[take_back]).await.map(|_| ())
     }
 
     fn up(&self) -> watch::Receiver<bool> {
