@@ -15,6 +15,7 @@
 //! The library logs messages that the broker returns, bodies included, as warnings of the target
 //! [`NEVER_LOGGED`]. Whoever sets up logging has to switch that target off.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ mod publish;
 pub mod topology;
 
 use consume::{Ended, Subscription};
-use link::{Link, Pauses};
+use link::{Link, Loss, Pauses};
 use publish::{Limits, Request};
 pub use topology::{DeclareError, Object, topology};
 
@@ -127,6 +128,8 @@ struct Shared {
     working: watch::Sender<usize>,
     outlet: Mutex<Option<Outlet>>,
     reading: Mutex<Option<Arc<Link>>>,
+    /// Whether each subscription has a connection of its own; see [`keep_consuming`].
+    apart: AtomicBool,
 }
 
 /// RabbitMQ as [`Queue`] and [`Publisher`].
@@ -158,6 +161,7 @@ impl RabbitMq {
             working: watch::Sender::new(0),
             outlet: Mutex::default(),
             reading: Mutex::default(),
+            apart: AtomicBool::new(false),
         });
         let keepers = [Role::Consume, Role::Publish].map(|role| tokio::spawn(keep_up(shared.clone(), role)));
         Arc::new(Self { shared, keepers: tokio::sync::Mutex::new(keepers.into()) })
@@ -260,7 +264,7 @@ async fn work(shared: &Arc<Shared>, role: Role) -> Result<(), Failure> {
     let link = Arc::new(link);
     let result = tokio::select! {
         result = work_over(shared, role, &link) => result,
-        reason = link.ended() => Err(Failure::Lost(reason)),
+        loss = link.ended() => Err(Failure::Lost(shared.note(role, loss))),
         () = closed(shared) => Ok(()),
     };
     shared.set_usable(role, false);
@@ -295,6 +299,15 @@ async fn work_over(shared: &Arc<Shared>, role: Role, link: &Arc<Link>) -> Result
 }
 
 impl Shared {
+    /// Remembers that a message came which can't be read. Over one connection it would end all
+    /// consuming again and again.
+    fn note(&self, role: Role, loss: Loss) -> String {
+        if role == Role::Consume && loss.unreadable && !self.apart.swap(true, Ordering::Relaxed) {
+            error!("a message can't be read; from now on each queue has a connection of its own");
+        }
+        loss.reason
+    }
+
     fn set_usable(&self, role: Role, usable: bool) {
         let mut both = lock(&self.usable);
         match role {
@@ -371,41 +384,80 @@ impl Drop for Working<'_> {
     }
 }
 
-/// Keeps one subscription at work on this connection. Returns the channel that has to stay open.
+/// What has to stay open after a subscription's end, so that what it gave out can be settled.
+type Kept = (Option<Link>, lapin::Channel);
+
+/// Keeps one subscription at work, on this connection or, when a message came that can't be read,
+/// on one of its own. The library gives up the connection over which such a message comes, so it
+/// stalls its own queue until somebody takes it out, but no other. Returns what has to stay open.
 async fn keep_consuming(
     shared: Arc<Shared>,
     link: Arc<Link>,
     subscription: Arc<Subscription>,
     tried: oneshot::Sender<()>,
-) -> Option<lapin::Channel> {
+) -> Option<Kept> {
     let _working = Working::new(&shared.working);
     let mut tried = Some(tried);
     let mut pauses = Pauses::new(shared.config.reconnect_max);
-    let limit = shared.config.connect_timeout;
+    let mut prefetch = subscription.prefetch;
     loop {
         let phase = shared.phase.subscribe();
         if *phase.borrow() != Phase::Running || subscription.messages.is_closed() {
             return None;
         }
         let begun = Instant::now();
-        let opened = timeout(limit, consume::open(&link, &subscription)).await;
+        let opened = open_consuming(&shared, &link, &subscription, prefetch).await;
         drop(tried.take());
-        let reason = match opened {
-            Ok(Ok(consuming)) => {
+        let limit = shared.config.connect_timeout;
+        let loss = match opened {
+            Ok((own, consuming)) => {
                 match consume::forward(consuming, subscription.clone(), phase, limit).await {
-                    Ended::Done(channel) => return Some(channel),
-                    Ended::Lost(reason) => reason,
+                    Ended::Done(channel) => return Some((own, channel)),
+                    Ended::Lost(loss) => loss,
                 }
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {limit:?}"),
+            Err(loss) => loss,
         };
-        warn!(queue = subscription.queue, reason, "consuming was interrupted");
+        tell_interrupted(&subscription.queue, &loss);
+        if loss.unreadable {
+            // Each loss counts against whatever else is in hand.
+            prefetch = 1;
+        }
         if begun.elapsed() > shared.config.reconnect_max {
             pauses.reset();
         }
         tokio::time::sleep(pauses.next(shared.chance.as_ref())).await;
         redeclare(&shared, &link, &subscription.queue).await;
+    }
+}
+
+async fn open_consuming(
+    shared: &Shared,
+    link: &Link,
+    subscription: &Subscription,
+    prefetch: u16,
+) -> Result<(Option<Link>, consume::Consuming), Loss> {
+    let mut own = None;
+    if shared.apart.load(Ordering::Relaxed) {
+        let name = format!("{} consume {}", shared.config.prefix, subscription.queue);
+        let opened = Link::open(&shared.config, &name).await;
+        own = Some(opened.map_err(|error| Loss::because(error.to_string()))?);
+    }
+    let limit = shared.config.connect_timeout;
+    let opening = consume::open(own.as_ref().unwrap_or(link), subscription, prefetch);
+    match timeout(limit, opening).await {
+        Ok(Ok(consuming)) => Ok((own, consuming)),
+        Ok(Err(error)) => Err(Loss::of(&error)),
+        Err(_) => Err(Loss::because(format!("no answer within {limit:?}"))),
+    }
+}
+
+fn tell_interrupted(queue: &str, loss: &Loss) {
+    let reason = loss.reason.as_str();
+    if loss.unreadable {
+        error!(queue, reason, "a message in this queue has properties that can't be read: take it out");
+    } else {
+        warn!(queue, reason, "consuming was interrupted");
     }
 }
 

@@ -406,6 +406,9 @@ async fn no_more_than_the_prefetch_is_in_hand() {
 #[tokio::test(flavor = "multi_thread")]
 async fn depths_tell_what_waits_and_pass_over_what_is_missing() {
     let rabbit = start(Broker::shared(), &unique_prefix()).await;
+    let mut messages = rabbit.subscribe(jobs(), 1);
+    rabbit.publish(to(jobs(), "held")).await.unwrap();
+    let held = receive(&mut messages).await;
     rabbit.publish(to(Place::Retry(shop()), "1")).await.unwrap();
     rabbit.publish(to(Place::Retry(shop()), "2")).await.unwrap();
     let missing = Place::Jobs(AccountName::new("missing").unwrap());
@@ -414,6 +417,7 @@ async fn depths_tell_what_waits_and_pass_over_what_is_missing() {
         rabbit.depths(&places).await == [None, Some(2), None, Some(0)]
     })
     .await;
+    assert!(held.ticket.ack().await, "asking disturbs no subscription");
     rabbit.close().await;
     assert_eq!(rabbit.depths(&places).await, [None; 4]);
 }
@@ -597,5 +601,79 @@ async fn a_broker_that_blocks_publishers_is_reported_in_time_and_waited_for() {
     until_up(&rabbit, true).await;
     until("publishing works again", || async { rabbit.publish(to(jobs(), "after")).await.is_ok() }).await;
     while id(&receive(&mut messages).await) != "after" {}
+    rabbit.close().await;
+}
+
+/// A message whose `message_id` is no UTF-8, which the library can't read and no library writes.
+fn publish_unreadable(broker: &Broker, queue: &str) {
+    use std::io::{Read, Write};
+    let short = |text: &[u8]| [&[text.len() as u8][..], text].concat();
+    let frame = |kind: u8, channel: u16, payload: &[u8]| {
+        let head = [&[kind][..], &channel.to_be_bytes(), &(payload.len() as u32).to_be_bytes()].concat();
+        [&head[..], payload, &[0xce]].concat()
+    };
+    let method = |channel: u16, class: u16, id: u16, arguments: &[u8]| {
+        frame(1, channel, &[&class.to_be_bytes(), &id.to_be_bytes(), arguments].concat())
+    };
+    let address = broker.url().split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let mut answer = |bytes: &[u8], expected: bool| {
+        stream.write_all(bytes).unwrap();
+        if expected {
+            let mut head = [0; 7];
+            stream.read_exact(&mut head).unwrap();
+            let size = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;
+            stream.read_exact(&mut vec![0; size + 1]).unwrap();
+        }
+    };
+    answer(b"AMQP\0\0\x09\x01", true);
+    let login = b"\0guest\0guest";
+    let start_ok =
+        [&[0; 4][..], &short(b"PLAIN"), &(login.len() as u32).to_be_bytes(), login, &short(b"en_US")]
+            .concat();
+    answer(&method(0, 10, 11, &start_ok), true);
+    answer(&method(0, 10, 31, &[0x07, 0xff, 0, 2, 0, 0, 0, 0]), false);
+    answer(&method(0, 10, 40, &[&short(b"/")[..], &[0, 0]].concat()), true);
+    answer(&method(1, 20, 10, &[0]), true);
+    let publish = [&[0, 0][..], &short(b""), &short(queue.as_bytes()), &[0]].concat();
+    answer(&method(1, 60, 40, &publish), false);
+    let id = short(&[0xff, 0xfe]);
+    let header =
+        [&60u16.to_be_bytes()[..], &[0, 0], &1u64.to_be_bytes(), &0x0080u16.to_be_bytes(), &id].concat();
+    answer(&frame(2, 1, &header), false);
+    answer(&frame(3, 1, b"x"), false);
+    answer(&method(1, 20, 40, &[0, 200, 0, 0, 0, 0, 0]), true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_read_stalls_no_queue_but_its_own() {
+    let broker = Broker::shared();
+    let prefix = unique_prefix();
+    let rabbit = start(broker, &prefix).await;
+    let mut retries = rabbit.subscribe(Place::Retry(shop()), 1);
+    publish_unreadable(broker, &format!("{prefix}.jobs.shop"));
+    until_depth(&rabbit, jobs(), 1).await;
+
+    let mut up = rabbit.up();
+    up.mark_unchanged();
+    let _stalled = rabbit.subscribe(jobs(), 1);
+    timeout(LONG, up.wait_for(|up| !*up)).await.unwrap().unwrap();
+    until_up(&rabbit, true).await;
+
+    // Long enough for several more attempts at the message, of which none may disturb this.
+    rabbit.publish(to(Place::Retry(shop()), "held")).await.unwrap();
+    let mut held = receive(&mut retries).await;
+    while !held.ticket.ack().await {
+        held = receive(&mut retries).await;
+    }
+    rabbit.publish(to(Place::Retry(shop()), "kept")).await.unwrap();
+    let kept = receive(&mut retries).await;
+    let name = format!("{prefix} consume {prefix}.jobs.shop");
+    let attempts = || broker.log().matches(&name).count();
+    let before = attempts();
+    until("it was tried again and again", || async { attempts() > before + 5 }).await;
+    assert!(kept.ticket.ack().await);
+    assert!(*rabbit.up().borrow());
+    rabbit.stop().await;
     rabbit.close().await;
 }

@@ -139,6 +139,12 @@ impl Broker {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// What the server wrote into its log.
+    pub fn log(&self) -> String {
+        let files = fs::read_dir(self.folder.join("log")).unwrap();
+        files.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok()).collect()
+    }
+
     fn end(&self, signal: &str) {
         let mut child = self.server.lock().unwrap().take().expect("the server runs");
         let pid = fs::read_to_string(self.folder.join("rabbit.pid")).unwrap();

@@ -5,6 +5,7 @@
 //! the others would give their messages out again and count that against them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use super::Phase;
-use super::link::Link;
+use super::link::{Link, Loss};
 use super::properties;
 use super::topology::short;
 use crate::ports::{Message, Place, Ticket};
@@ -36,6 +37,7 @@ pub(super) struct Subscription {
 pub(super) struct Consuming {
     channel: Channel,
     consumer: Consumer,
+    gone: Arc<AtomicBool>,
 }
 
 /// Why a subscription stopped working.
@@ -44,18 +46,22 @@ pub(super) enum Ended {
     /// was given out can be settled.
     Done(Channel),
     /// The broker ended it.
-    Lost(String),
+    Lost(Loss),
 }
 
 /// Starts consuming, on a channel of its own: a channel's `prefetch` is that of its one consumer,
 /// and whatever closes it concerns one subscription.
-pub(super) async fn open(link: &Link, subscription: &Subscription) -> lapin::Result<Consuming> {
+pub(super) async fn open(
+    link: &Link,
+    subscription: &Subscription,
+    prefetch: u16,
+) -> lapin::Result<Consuming> {
     let channel = link.connection.create_channel().await?;
     // None at all would mean that there is no limit.
-    channel.basic_qos(subscription.prefetch.max(1), BasicQosOptions::default()).await?;
+    channel.basic_qos(prefetch.max(1), BasicQosOptions::default()).await?;
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
     let consumer = channel.basic_consume(short(&subscription.queue)?, "".into(), options, arguments).await?;
-    Ok(Consuming { channel, consumer })
+    Ok(Consuming { channel, consumer, gone: link.gone() })
 }
 
 /// Hands messages over until the subscription or the consumer ends.
@@ -69,17 +75,17 @@ pub(super) async fn forward(
     let messages = subscription.messages.clone();
     drop(subscription);
     let lost = {
-        let work = pass_on(&mut consuming.consumer, &place, &messages);
+        let work = pass_on(&mut consuming, &place, &messages);
         let stopped = phase.wait_for(|phase| *phase != Phase::Running);
         tokio::select! {
             biased;
             _ = stopped => None,
             () = messages.closed() => None,
-            reason = work => Some(reason),
+            loss = work => Some(loss),
         }
     };
     match lost {
-        Some(reason) => Ended::Lost(reason),
+        Some(loss) => Ended::Lost(loss),
         None => {
             give_back(&mut consuming, limit).await;
             Ended::Done(consuming.channel)
@@ -88,13 +94,13 @@ pub(super) async fn forward(
 }
 
 /// Never leaves a message half handed over when it is dropped: it takes room first.
-async fn pass_on(consumer: &mut Consumer, place: &Place, messages: &mpsc::Sender<Message>) -> String {
+async fn pass_on(consuming: &mut Consuming, place: &Place, messages: &mpsc::Sender<Message>) -> Loss {
     loop {
-        let Ok(room) = messages.reserve().await else { return "the subscription ended".into() };
-        match consumer.next().await {
-            Some(Ok(delivery)) => room.send(message(place, delivery)),
-            Some(Err(error)) => return error.to_string(),
-            None => return "the broker cancelled the consumer".into(),
+        let Ok(room) = messages.reserve().await else { return Loss::because("the subscription ended") };
+        match consuming.consumer.next().await {
+            Some(Ok(delivery)) => room.send(message(place, delivery, &consuming.gone)),
+            Some(Err(error)) => return Loss::of(&error),
+            None => return Loss::because("the broker cancelled the consumer"),
         }
     }
 }
@@ -113,13 +119,13 @@ async fn give_back(consuming: &mut Consuming, limit: Duration) {
     }
 }
 
-fn message(place: &Place, delivery: Delivery) -> Message {
+fn message(place: &Place, delivery: Delivery, gone: &Arc<AtomicBool>) -> Message {
     Message {
         properties: properties::from_amqp(&delivery.properties),
         place: place.clone(),
         redeliveries: properties::redeliveries(&delivery.properties),
         received: Instant::now(),
-        ticket: Box::new(Settling { acker: delivery.acker }),
+        ticket: Box::new(Settling { acker: delivery.acker, gone: gone.clone() }),
         body: delivery.data.into(),
     }
 }
@@ -128,12 +134,14 @@ fn message(place: &Place, delivery: Delivery) -> Message {
 /// connection ends, and never uses it on another one.
 struct Settling {
     acker: Acker,
+    /// Whether its connection was given up.
+    gone: Arc<AtomicBool>,
 }
 
 #[async_trait]
 impl Ticket for Settling {
     async fn ack(&self) -> bool {
-        matches!(self.acker.ack(BasicAckOptions::default()).await, Ok(true))
+        !self.is_stale() && matches!(self.acker.ack(BasicAckOptions::default()).await, Ok(true))
     }
 
     async fn requeue(&self) {
@@ -143,6 +151,6 @@ impl Ticket for Settling {
     }
 
     fn is_stale(&self) -> bool {
-        !self.acker.usable()
+        self.gone.load(Ordering::Acquire) || !self.acker.usable()
     }
 }

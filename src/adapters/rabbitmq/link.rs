@@ -1,5 +1,7 @@
 //! One connection to the broker, and the pauses between attempts to get one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -20,7 +22,7 @@ use crate::ports::Chance;
 const HEARTBEAT_SECONDS: u16 = 10;
 
 /// How often the state of a connection is looked at, should it end without an event.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The longest wait for the broker's answer to a polite end. One that blocks a connection reads
 /// nothing from it, and so never answers.
@@ -47,12 +49,33 @@ impl std::fmt::Display for LinkError {
     }
 }
 
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub reason: String,
+    /// Whether something came that the library can't read, such as a message whose properties are
+    /// no UTF-8. It gives up the whole connection then, and will again when the message comes back.
+    pub unreadable: bool,
+}
+
+impl Loss {
+    pub fn of(error: &lapin::Error) -> Self {
+        let unreadable = matches!(error.kind(), lapin::ErrorKind::ParsingError(_));
+        Self { reason: error.to_string(), unreadable }
+    }
+
+    pub fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), unreadable: false }
+    }
+}
+
 /// A connection, and what becomes of it.
 pub(super) struct Link {
     pub connection: Connection,
     /// Whether the broker holds back publishers (memory or disk alarm).
     pub blocked: watch::Receiver<bool>,
-    ended: watch::Receiver<Option<String>>,
+    ended: watch::Receiver<Option<Loss>>,
+    gone: Arc<AtomicBool>,
     watcher: JoinHandle<()>,
 }
 
@@ -91,34 +114,42 @@ impl Link {
         let status = connection.status().clone();
         let watcher = tokio::spawn(async move {
             let mut events = Box::pin(events);
-            let reason = loop {
-                let event = match timeout(LOOK_AGAIN, events.next()).await {
-                    Ok(Some(event)) => event,
-                    Ok(None) => break "the connection ended".to_owned(),
-                    Err(_) if status.connected() => continue,
-                    Err(_) => break "the connection was closed".to_owned(),
-                };
-                match event {
-                    Event::ConnectionBlocked(_) => blocked_tx.send_replace(true),
-                    Event::ConnectionUnblocked => blocked_tx.send_replace(false),
-                    Event::Error(error) => break error.to_string(),
-                    _ => continue,
-                };
-            };
-            ended_tx.send_replace(Some(reason));
+            let mut loss = Loss::because("the connection was closed");
+            // Errors of a single channel are told here too, so that only the state says what ended.
+            while status.connected() {
+                match timeout(LOOK_AGAIN, events.next()).await {
+                    Ok(Some(Event::ConnectionBlocked(_))) => {
+                        blocked_tx.send_modify(|blocked| *blocked = true)
+                    }
+                    Ok(Some(Event::ConnectionUnblocked)) => {
+                        blocked_tx.send_modify(|blocked| *blocked = false)
+                    }
+                    Ok(Some(Event::Error(error))) => loss = Loss::of(&error),
+                    Ok(Some(_)) | Err(_) => {}
+                    Ok(None) => break,
+                }
+            }
+            ended_tx.send_replace(Some(loss));
         });
-        Self { connection, blocked, ended, watcher }
+        Self { connection, blocked, ended, gone: Arc::default(), watcher }
     }
 
     /// Returns when the connection has ended, with the reason.
-    pub async fn ended(&self) -> String {
+    pub async fn ended(&self) -> Loss {
         let mut ended = self.ended.clone();
-        let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-        reason.unwrap_or_else(|| "the connection ended".to_owned())
+        let loss = ended.wait_for(Option::is_some).await.ok().and_then(|loss| loss.clone());
+        loss.unwrap_or_else(|| Loss::because("the connection ended"))
+    }
+
+    /// Becomes true when this connection is given up. The library marks what came over it a moment
+    /// later only.
+    pub fn gone(&self) -> Arc<AtomicBool> {
+        self.gone.clone()
     }
 
     /// Ends the connection in good order, if the broker still listens.
     pub async fn close(&self) {
+        self.gone.store(true, Ordering::Release);
         self.watcher.abort();
         // Without an answer the broker sees the connection break, with the same effect.
         let _ = timeout(GOODBYE, self.connection.close(200, "OK".into())).await;
@@ -127,6 +158,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
+        self.gone.store(true, Ordering::Release);
         self.watcher.abort();
     }
 }
