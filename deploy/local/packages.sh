@@ -1,0 +1,29 @@
+#!/bin/sh
+# Installs what the tests and the local run need from Debian's packages: RabbitMQ, Redis, and a C
+# compiler for the one dependency that has C in it. Does nothing where all of it is there.
+set -eu
+
+missing=""
+command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
+command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "paceline: please install:$missing (this is no Debian, so it can't be done for you)" >&2
+    exit 1
+fi
+as_root=""
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null 2>&1 || {
+        echo "paceline: as root, please run: apt-get install --no-install-recommends$missing" >&2
+        exit 1
+    }
+    as_root="sudo"
+fi
+echo "paceline: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq
+# RUNLEVEL=1 keeps the packages from starting services of their own: every run starts private ones.
+# shellcheck disable=SC2086 # a list of words
+$as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

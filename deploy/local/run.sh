@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# The main job on one machine, with nothing configured: private RabbitMQ and Redis on free ports of
+# the loopback address, the simulated providers, one worker, the sample jobs. Shows what became of
+# them and ends; everything it started ends with it. KEEP=1 leaves it running until Ctrl-C.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+bin=target/release/paceline
+folder=$(mktemp -d "${TMPDIR:-/tmp}/paceline-run-XXXXXX")
+pids=""
+
+finish() {
+    trap - EXIT INT TERM
+    # Latest first: the worker drains while its servers are still there.
+    for pid in $pids; do
+        kill -TERM "$pid" 2>/dev/null || continue
+        for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+        kill -KILL "$pid" 2>/dev/null || true
+    done
+    [ -f "$folder/rabbitmq.pid" ] && kill -KILL "$(cat "$folder/rabbitmq.pid")" 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# A port that nobody listens on now.
+free_port() {
+    while :; do
+        port=$(awk -v seed="$(od -An -N4 -tu4 /dev/urandom)" 'BEGIN { srand(seed); print 20000 + int(rand() * 12000) }')
+        grep -qi ":$(printf %04X "$port") " /proc/net/tcp /proc/net/tcp6 2>/dev/null || { echo "$port"; return; }
+    done
+}
+
+# wait_for WHAT LOG COMMAND...: until the command succeeds, for a minute at the most.
+wait_for() {
+    what=$1 log=$2
+    shift 2
+    for _ in $(seq 300); do
+        if "$@" >/dev/null 2>&1; then return; fi
+        sleep 0.2
+    done
+    echo "paceline: $what did not start; the end of its log:" >&2
+    tail -n 20 "$log" >&2
+    exit 1
+}
+
+start_redis() {
+    redis_port=$(free_port)
+    mkdir "$folder/redis"
+    redis-server --port "$redis_port" --bind 127.0.0.1 --dir "$folder/redis" --appendonly yes \
+        >"$folder/redis.log" 2>&1 &
+    pids="$! $pids"
+    wait_for Redis "$folder/redis.log" redis-cli -p "$redis_port" ping
+}
+
+rabbitmq() {
+    name=$1
+    shift
+    env HOME="$folder" ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 \
+        RABBITMQ_NODENAME="paceline-$amqp_port@localhost" RABBITMQ_DIST_PORT="$dist_port" \
+        RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_CONFIG_FILE="$folder/rabbitmq" \
+        RABBITMQ_MNESIA_BASE="$folder/mnesia" RABBITMQ_LOG_BASE="$folder/log" \
+        RABBITMQ_PID_FILE="$folder/rabbitmq.pid" RABBITMQ_ENABLED_PLUGINS_FILE="$folder/enabled_plugins" \
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
+        "/usr/lib/rabbitmq/bin/$name" "$@"
+}
+
+start_rabbitmq() {
+    amqp_port=$(free_port) epmd_port=$(free_port) dist_port=$(free_port)
+    head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$folder/.erlang.cookie"
+    chmod 600 "$folder/.erlang.cookie"
+    echo "[]." >"$folder/enabled_plugins"
+    printf '%s\n' "listeners.tcp.1 = 127.0.0.1:$amqp_port" "disk_free_limit.absolute = 50MB" \
+        >"$folder/rabbitmq.conf"
+    epmd -address 127.0.0.1 -port "$epmd_port" >/dev/null 2>&1 &
+    pids="$! $pids"
+    rabbitmq rabbitmq-server >"$folder/rabbitmq.log" 2>&1 &
+    pids="$! $pids"
+    wait_for RabbitMQ "$folder/rabbitmq.log" rabbitmq rabbitmqctl -q await_startup --timeout 60
+}
+
+echo "starting RabbitMQ and Redis in $folder"
+start_redis
+start_rabbitmq
+
+simulator_port=$(free_port) admin_port=$(free_port)
+export PUSHWOOSH_TOKEN=a-made-up-token MOENGAGE_PUSH_KEY=a-made-up-key
+export PACELINE_CONFIG=config/development.toml
+export PACELINE__QUEUE__URL="amqp://guest:guest@127.0.0.1:$amqp_port/%2f"
+export PACELINE__STORE__URL="redis://127.0.0.1:$redis_port/0"
+export PACELINE__ADMIN__LISTEN="127.0.0.1:$admin_port"
+export PACELINE__ACCOUNTS__SHOP__BASE_URL="http://127.0.0.1:$simulator_port"
+export PACELINE__ACCOUNTS__NEWS__BASE_URL="http://127.0.0.1:$simulator_port"
+
+echo "starting the simulated providers and a worker"
+$bin simulate --listen "127.0.0.1:$simulator_port" --latency 20ms..80ms >"$folder/simulator.log" 2>&1 &
+simulator=$!
+pids="$simulator $pids"
+$bin worker 2>"$folder/worker.log" &
+worker=$!
+pids="$worker $pids"
+
+# fetch PATH: what the worker's admin listener serves.
+fetch() {
+    exec 3<>"/dev/tcp/127.0.0.1/$admin_port" 2>/dev/null || return 1
+    printf 'GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n' "$1" >&3
+    cat <&3
+    exec 3>&-
+}
+
+settled() {
+    fetch /metrics | awk '/^paceline_deliveries_settled_total/ { n += $NF } END { print n + 0 }'
+}
+
+is_ready() { fetch /readyz | head -n 1 | grep -q " 200 "; }
+wait_for "the worker" "$folder/worker.log" is_ready
+
+jobs=config/jobs.jsonl
+ends=17
+echo "publishing $jobs twice: the second time everything that was sent is a duplicate"
+$bin publish "$jobs"
+for _ in $(seq 300); do [ "$(settled)" -ge "$ends" ] && break; sleep 0.2; done
+$bin publish "$jobs"
+for _ in $(seq 300); do [ "$(settled)" -ge $((2 * ends)) ] && break; sleep 0.2; done
+
+echo
+echo "what became of them, as the worker's metrics tell:"
+fetch /metrics | awk -F'[{}"]' '
+    BEGIN { printf "  %-8s %-14s %-10s %-9s %6s\n", "account", "operation", "status", "reason", "number" }
+    /^paceline_deliveries_settled_total/ {
+        n = split($0, words, " "); printf "  %-8s %-14s %-10s %-9s %6d\n", $3, $5, $7, $9 == "" ? "-" : $9, words[n]
+    }'
+if [ -n "${KEEP:-}" ]; then
+    echo
+    echo "still running, until Ctrl-C:"
+    echo "  PUSHWOOSH_TOKEN=x MOENGAGE_PUSH_KEY=x PACELINE_CONFIG=$PACELINE_CONFIG \\"
+    echo "  PACELINE__QUEUE__URL=$PACELINE__QUEUE__URL $bin publish $jobs"
+    echo "  http://127.0.0.1:$admin_port/metrics, http://127.0.0.1:$simulator_port/_simulator/summary"
+    wait "$worker"
+fi
+echo
+echo "what arrived, as the simulated providers tell:"
+kill -TERM "$simulator"
+wait "$simulator" || true
+sed 's/^/  /' "$folder/simulator.log"
+[ "$(settled)" -eq $((2 * ends)) ] || { echo "not everything ended: see above" >&2; exit 1; }
