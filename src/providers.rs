@@ -15,8 +15,11 @@ use crate::ports::{PoolKey, Window};
 use crate::simulator::Simulated;
 use crate::verdict::Verdict;
 
+mod account;
+mod answer;
 pub mod moengage;
 pub mod pushwoosh;
+mod shape;
 
 /// Every provider that paceline knows.
 pub static ALL: [&dyn Provider; 2] = [&pushwoosh::Pushwoosh, &moengage::MoEngage];

@@ -1,27 +1,216 @@
-//! Stub.
-use super::*;
+//! Pushwoosh: everything that paceline knows of it, from its Messages API.
+//!
+//! Reading order: `fields` (the documented members), `rules` (what a payload must keep to),
+//! `plan` (deliveries, identities, classes), `exempt` (what uses up no limit), `request`
+//! (what is sent), `verdict` (what an answer means).
+//!
+//! A new operation is a line in `Operation`; the compiler then names every place that has to say
+//! something about it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use serde_json::{Value, json};
+
+use super::{Gateway, Planned, Provider, Repeat, WireAnswer, WireRequest, account};
+use crate::config::{ConfigError, Secret, Settings};
+use crate::job::{Class, Delivery, Finding, Job, Pool};
+use crate::ports::{PoolKey, Window};
+use crate::simulator::Simulated;
+use crate::verdict::Verdict;
+
+mod conditions;
+mod exempt;
+mod fields;
+mod plan;
+mod request;
+mod rules;
+mod samples;
 pub mod simulator;
+mod verdict;
+
+/// Its name in the configuration.
+const NAME: &str = "pushwoosh";
+
+/// The limit that `createMessage` uses up.
+const MESSAGES: Pool = Pool("messages");
+
+/// The stretch of time in which the provider counts.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// How long a `createMessage` notification's `transactionId` is remembered by the provider.
+const REMEMBERED: Duration = Duration::from_secs(5 * 60);
+
+const DEFAULT_BASE_URL: &str = "https://api.pushwoosh.com";
+const DEFAULT_REQUESTS_PER_MINUTE: u32 = 600;
+const DEFAULT_EXEMPT_DEVICES: u64 = 10;
+const DEFAULT_NOTIFICATIONS_PER_REQUEST: u64 = 20;
+
+/// What can be asked of the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    CreateMessage,
+}
+
+impl Operation {
+    const ALL: [Self; 1] = [Self::CreateMessage];
+    const NAMES: [&'static str; Self::ALL.len()] = [Self::CreateMessage.name()];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::CreateMessage => "createMessage",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.name() == name)
+    }
+
+    /// The operation of a delivery.
+    fn of(delivery: &Delivery) -> Self {
+        Self::parse(&delivery.job.operation).expect("plan() makes deliveries of known operations only") // hence can't fail
+    }
+}
 
 /// The provider.
+#[derive(Debug, Clone, Copy)]
 pub struct Pushwoosh;
+
 impl Provider for Pushwoosh {
     fn name(&self) -> &'static str {
-        "pushwoosh"
+        NAME
     }
+
     fn operations(&self) -> &'static [&'static str] {
-        &[]
+        &Operation::NAMES
     }
-    fn configure(&self, _: &mut Settings<'_>) -> Result<Arc<dyn Gateway>, crate::config::ConfigError> {
-        todo!()
+
+    fn configure(&self, settings: &mut Settings<'_>) -> Result<Arc<dyn Gateway>, ConfigError> {
+        Ok(Arc::new(Pushed { account: Account::read(settings)? }))
     }
-    fn payload_schema(&self, _: &str) -> Value {
-        todo!()
+
+    fn payload_schema(&self, operation: &str) -> Value {
+        match Operation::parse(operation) {
+            Some(Operation::CreateMessage) => fields::create_message_schema(),
+            None => json!(false),
+        }
     }
+
     fn simulated(&self) -> Arc<dyn Simulated> {
         Arc::new(simulator::Simulator)
     }
+
     fn samples(&self) -> &'static [&'static str] {
-        &[]
+        &samples::ALL
     }
 }
+
+/// An account's block of the configuration.
+struct Account {
+    base_url: Url,
+    api_token: Secret,
+    /// Where a payload names neither an application nor a group.
+    application: Option<String>,
+    /// `None` is unlimited.
+    requests_per_minute: Option<u32>,
+    /// The most devices of an exempt notification; 0 for none exempt.
+    exempt_devices: usize,
+    /// The most notifications in one counted request.
+    notifications_per_request: usize,
+    /// Whether a message to every subscriber is refused.
+    require_targeting: bool,
+}
+
+impl Account {
+    fn read(settings: &mut Settings<'_>) -> Result<Self, ConfigError> {
+        let base_url = match account::base_url(settings)? {
+            Some(url) => url,
+            None => account::parse_base_url(DEFAULT_BASE_URL)
+                .map_err(|problem| settings.error("base_url", problem))?,
+        };
+        let requests_per_minute =
+            settings.limit("requests_per_minute")?.unwrap_or(Some(DEFAULT_REQUESTS_PER_MINUTE));
+        let exempt_devices = settings.integer("exempt_devices", 0, 1000)?.unwrap_or(DEFAULT_EXEMPT_DEVICES);
+        let notifications_per_request = settings
+            .integer("notifications_per_request", 1, fields::MOST_NOTIFICATIONS as u64)?
+            .unwrap_or(DEFAULT_NOTIFICATIONS_PER_REQUEST);
+        Ok(Self {
+            base_url,
+            api_token: account::required_secret(settings, "api_token")?,
+            application: account::filled_text(settings, "application")?,
+            requests_per_minute,
+            exempt_devices: exempt_devices as usize,
+            notifications_per_request: notifications_per_request as usize,
+            require_targeting: settings.boolean("require_targeting")?.unwrap_or(false),
+        })
+    }
+}
+
+/// An account at Pushwoosh.
+struct Pushed {
+    account: Account,
+}
+
+impl Gateway for Pushed {
+    fn plan(&self, job: &Job) -> Result<Planned, Vec<Finding>> {
+        match Operation::parse(&job.operation) {
+            Some(Operation::CreateMessage) => plan::create_message(&self.account, job),
+            None => Err(vec![account::unknown_operation(&job.operation, &Operation::NAMES)]),
+        }
+    }
+
+    fn warnings(&self, job: &Job) -> Vec<Finding> {
+        match Operation::parse(&job.operation) {
+            Some(Operation::CreateMessage) => rules::warnings(&job.payload).into_findings(),
+            None => Vec::new(),
+        }
+    }
+
+    fn request(&self, deliveries: &[&Delivery]) -> WireRequest {
+        let first = deliveries.first().expect("a request carries a delivery: the trait asks for one or more"); // hence can't fail
+        match Operation::of(first) {
+            Operation::CreateMessage => request::create_message(&self.account, deliveries),
+        }
+    }
+
+    fn verdict(&self, deliveries: &[&Delivery], answer: &WireAnswer, after_unknown: bool) -> Verdict {
+        let first = deliveries.first().expect("an answer is to a request, which carries a delivery"); // hence can't fail
+        match Operation::of(first) {
+            Operation::CreateMessage => {
+                verdict::create_message(&self.account, deliveries, answer, after_unknown)
+            }
+        }
+    }
+
+    fn repeat(&self, delivery: &Delivery) -> Repeat {
+        match Operation::of(delivery) {
+            Operation::CreateMessage => Repeat::Within(REMEMBERED),
+        }
+    }
+
+    fn pools(&self) -> Vec<(Pool, PoolKey, Vec<Window>)> {
+        let key = account::pool_key(NAME, MESSAGES, self.account.api_token.expose());
+        let windows = self.account.requests_per_minute.map(|requests| Window { requests, length: MINUTE });
+        vec![(MESSAGES, key, windows.into_iter().collect())]
+    }
+
+    fn fallback_pool(&self, delivery: &Delivery) -> Option<Pool> {
+        let limited = self.account.requests_per_minute.is_some();
+        match (Operation::of(delivery), delivery.class) {
+            (Operation::CreateMessage, Class::Exempt) => limited.then_some(MESSAGES),
+            (Operation::CreateMessage, Class::Counted(_)) => None,
+        }
+    }
+
+    fn deliveries_per_request(&self) -> usize {
+        self.account.notifications_per_request
+    }
+
+    fn warm_up_url(&self) -> Url {
+        request::warm_up_url(&self.account)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

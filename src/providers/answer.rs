@@ -1,0 +1,298 @@
+//! Reading what a provider answers, as far as providers are alike: HTTP statuses, waits, texts.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use serde_json::Value;
+
+use crate::verdict::Verdict;
+
+/// The longest text of a provider that is kept, in characters.
+const LONGEST_TEXT: usize = 300;
+
+/// The longest wait that is believed; also the bound above which `x-ratelimit-reset` is a moment
+/// instead of a wait. A header with a slip in it must not stop an account for years.
+const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+
+/// The shortest value that is masked where a provider repeats it: below that, masking would tear
+/// words of the provider's own apart.
+const SHORTEST_MASKED: usize = 4;
+
+/// A text from outside, fit for receipts, dead letters and logs: without the given values, without
+/// control characters, cut to 300 characters.
+pub(super) fn clean<'a>(text: &str, hidden: impl IntoIterator<Item = &'a str>) -> String {
+    let mut masked = text.to_owned();
+    for value in hidden {
+        if value.len() >= SHORTEST_MASKED && masked.contains(value) {
+            masked = masked.replace(value, "[hidden]");
+        }
+    }
+    let visible: String = masked.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let visible = visible.trim();
+    match visible.char_indices().nth(LONGEST_TEXT) {
+        Some((end, _)) => format!("{}…", &visible[..end]),
+        None => visible.to_owned(),
+    }
+}
+
+/// All texts inside a value, at any depth, for hiding them.
+pub(super) fn texts<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) => into.push(text),
+        Value::Array(list) => list.iter().for_each(|item| texts(item, into)),
+        Value::Object(object) => object.values().for_each(|item| texts(item, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// What an HTTP status means by itself; `None` for success, whose body decides.
+///
+/// `text` is the provider's own explanation, already clean.
+pub(super) fn by_status(status: u16, headers: &[(String, String)], text: &str) -> Option<Verdict> {
+    let said = || if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") };
+    let verdict = match status {
+        200..=299 => return None,
+        429 => Verdict::Throttled { retry_after: retry_after(headers) },
+        // About this request's content. In a shared request nobody is blamed, so that a body too
+        // large for one request gets smaller.
+        400 | 409 | 413 | 422 => Verdict::Refused { reason: said() },
+        // The request did not arrive in time: as far as the server knows, not whole. Some proxies
+        // answer it after passing everything on.
+        408 => Verdict::Unknown { cause: said(), fault: false },
+        // Everything else says that the credential, the address or the way of calling is wrong, and
+        // would say so for every delivery. If it was only this one, the probe finds that out.
+        300..=499 => Verdict::Misconfigured { cause: said() },
+        503 => Verdict::Failed { cause: said(), retry_after: retry_after(headers) },
+        500..=599 => Verdict::Unknown { cause: said(), fault: true },
+        _ => Verdict::Unknown { cause: said(), fault: false },
+    };
+    Some(verdict)
+}
+
+/// How long the provider asks to wait: `Retry-After`, else `x-ratelimit-reset`; at most a day.
+///
+/// `None` when nothing readable is there, or no time is left of it: a wait of nothing in an answer
+/// that refuses for being too fast would only bring the next refusal.
+///
+/// A moment is measured from the response's own `Date`, so no clock of ours comes into it.
+pub(super) fn retry_after(headers: &[(String, String)]) -> Option<Duration> {
+    let header = |name: &str| {
+        headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    };
+    let date = header("date").and_then(http_date);
+    let asked = header("retry-after").and_then(|value| wait_or_moment(value, date));
+    let reset = || header("x-ratelimit-reset").and_then(|value| reset_wait(value, date));
+    asked.or_else(reset).filter(|wait| !wait.is_zero()).map(|wait| wait.min(LONGEST_WAIT))
+}
+
+fn wait_or_moment(value: &str, date: Option<Timestamp>) -> Option<Duration> {
+    seconds(value).or_else(|| until(http_date(value)?, date?))
+}
+
+/// Seconds to wait in one document, seconds since 1970 in another; told apart by their size.
+fn reset_wait(value: &str, date: Option<Timestamp>) -> Option<Duration> {
+    let value = seconds(value)?;
+    if value < LONGEST_WAIT {
+        return Some(value);
+    }
+    let moment = Timestamp::from_second(i64::try_from(value.as_secs()).ok()?).ok()?;
+    until(moment, date?)
+}
+
+/// Whole seconds, a fraction rounded up.
+fn seconds(value: &str) -> Option<Duration> {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let extra = u64::from(fraction.bytes().any(|b| b != b'0'));
+    Some(Duration::from_secs(whole.parse::<u64>().ok()?.saturating_add(extra)))
+}
+
+fn http_date(value: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(value).ok()
+}
+
+fn until(moment: Timestamp, from: Timestamp) -> Option<Duration> {
+    Duration::try_from(moment.duration_since(from)).ok()
+}
+
+/// Whether a provider's explanation speaks of its limit on *requests*.
+///
+/// Neither provider publishes the text, so this matches loosely; but a limit on devices or
+/// characters is the delivery's fault, and taking it for throttling would send it for ever.
+pub(super) fn speaks_of_rate_limit(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let has = |part: &&str| text.contains(*part);
+    let word = |word: &str| CONTENT.contains(&word.trim_end_matches('s'));
+    let of_content = text.split(|c: char| !c.is_alphanumeric() && c != '_').any(word);
+    !PACING_MEMBERS.iter().any(has) && (PLAIN.iter().any(has) || (LOOSE.iter().any(has) && !of_content))
+}
+
+/// What is said of requests only.
+const PLAIN: [&str; 9] = [
+    "too many requests",
+    "throttl",
+    "rate limit",
+    "rate-limit",
+    "ratelimit",
+    "request limit",
+    "per second",
+    "per minute",
+    "per hour",
+];
+
+/// What may be said of requests, or of a delivery's content.
+const LOOSE: [&str; 3] = ["limit", "too many", "rate exceed"];
+
+/// Words of limits on a delivery's content, in the singular.
+const CONTENT: [&str; 24] = [
+    "device",
+    "user",
+    "recipient",
+    "notification",
+    "character",
+    "length",
+    "size",
+    "byte",
+    "kb",
+    "mb",
+    "payload",
+    "content",
+    "tag",
+    "condition",
+    "filter",
+    "platform",
+    "inbox",
+    "capping",
+    "value",
+    "attribute",
+    "goal",
+    "token",
+    "item",
+    "action",
+];
+
+/// Members of a delivery that pace its own sending: an answer that names one speaks of that.
+const PACING_MEMBERS: [&str; 3] = ["send_rate", "send rate", "campaignthrottle"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Given = &'static [(&'static str, &'static str)];
+
+    fn headers(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn waits() {
+        const DATE: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let cases: [(Given, Option<u64>); 17] = [
+            (&[], None),
+            (&[("retry-after", "17")], Some(17)),
+            (&[("Retry-After", " 17 ")], Some(17)),
+            (&[("retry-after", "1.2")], Some(2)),
+            (&[("retry-after", "0")], None),
+            (&[("retry-after", "-1")], None),
+            (&[("retry-after", "soon")], None),
+            (&[("retry-after", "99999999999999999999")], None),
+            (&[("retry-after", "9999999")], Some(86_400)),
+            (&[("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT")], None),
+            (&[("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT"), DATE], Some(23)),
+            (&[("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT"), DATE], None),
+            (&[("x-ratelimit-reset", "41")], Some(41)),
+            (&[("x-ratelimit-reset", "784111797"), DATE], Some(20)),
+            (&[("x-ratelimit-reset", "784111797")], None),
+            (&[("retry-after", "3"), ("x-ratelimit-reset", "41")], Some(3)),
+            (&[("retry-after", "x"), ("x-ratelimit-reset", "41")], Some(41)),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(retry_after(&headers(given)), expected.map(Duration::from_secs), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn statuses() {
+        let wait = headers(&[("retry-after", "9")]);
+        let cases = [
+            (200, "ok"),
+            (204, "ok"),
+            (301, "misconfigured"),
+            (400, "refused"),
+            (401, "misconfigured"),
+            (402, "misconfigured"),
+            (403, "misconfigured"),
+            (404, "misconfigured"),
+            (405, "misconfigured"),
+            (408, "unknown"),
+            (409, "refused"),
+            (413, "refused"),
+            (415, "misconfigured"),
+            (422, "refused"),
+            (429, "throttled"),
+            (500, "unknown"),
+            (502, "unknown"),
+            (503, "failed"),
+            (504, "unknown"),
+            (599, "unknown"),
+            (0, "unknown"),
+            (199, "unknown"),
+            (600, "unknown"),
+        ];
+        for (status, expected) in cases {
+            let verdict = by_status(status, &wait, "");
+            assert_eq!(verdict.as_ref().map_or("ok", Verdict::label), expected, "{status}");
+            match verdict {
+                Some(Verdict::Unknown { fault, .. }) => {
+                    assert_eq!(fault, (500..=599).contains(&status), "{status}");
+                }
+                Some(Verdict::Throttled { retry_after } | Verdict::Failed { retry_after, .. }) => {
+                    assert_eq!(retry_after, Some(Duration::from_secs(9)), "{status}");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(
+            by_status(413, &[], "too big"),
+            Some(Verdict::Refused { reason: "HTTP 413: too big".into() })
+        );
+    }
+
+    #[test]
+    fn texts_are_masked_then_cleaned_then_cut() {
+        assert_eq!(clean("token abcd-1234 is\nwrong\u{7} ", ["abcd-1234", "is"]), "token [hidden] is wrong");
+        let long = clean(&"ü".repeat(400), []);
+        assert_eq!(long.chars().count(), 301);
+        // A value must not survive in part because the cut went through it.
+        let cut_through = format!("{}secret-value", "x".repeat(295));
+        assert!(!clean(&cut_through, ["secret-value"]).contains("secr"));
+    }
+
+    #[test]
+    fn limits_on_requests_are_told_from_limits_on_content() {
+        for (text, expected) in [
+            ("Request limit exceeded", true),
+            ("Too many requests", true),
+            ("You have exceeded the rate limit of 600 requests per minute", true),
+            ("Requests are throttled", true),
+            ("Limit exceeded", true),
+            ("Too many devices", false),
+            ("Devices list limit is 1000", false),
+            ("send_rate must be between 100 and 1000", false),
+            ("Content exceeds the size limit", false),
+            ("Limit of 600 notifications per minute reached", true),
+            ("Too many calls at this stage, limit reached", true),
+            ("Send rate must be below 1000 pushes per second", false),
+            ("campaignThrottleRpm: Value not allowed", false),
+            ("Campaign Name not found", false),
+            ("Failed to generate a message", false),
+            ("", false),
+        ] {
+            assert_eq!(speaks_of_rate_limit(text), expected, "{text:?}");
+        }
+    }
+}

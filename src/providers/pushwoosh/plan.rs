@@ -1,0 +1,183 @@
+//! From a `createMessage` job to its deliveries: identity, class, and who may share a request.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::fields::{LARGEST_REQUEST, NOTIFICATIONS};
+use super::rules::{CONTRACT, Context, SOURCE, check_notification, check_request};
+use super::{Account, MESSAGES, exempt, request};
+use crate::job::{Class, Delivery, DeliveryId, Finding, Job, Object};
+use crate::providers::shape::{Place, Report};
+use crate::providers::{Planned, Unfit};
+
+/// The most bytes that the members beside the notifications may come to once each delivery carries
+/// its own copy of them. Without a bound a job of 1 MiB could ask for a gigabyte.
+const MOST_COPIED: usize = 64 * 1024 * 1024;
+
+/// What a request may hold beside the notifications and the members of the payload: the token, and
+/// the punctuation.
+const FRAME: usize = 4096;
+
+/// Checks a job and splits it; `Err` when nothing of it may be sent.
+pub(super) fn create_message(account: &Account, job: &Job) -> Result<Planned, Vec<Finding>> {
+    let context = Context {
+        job: &job.transaction_id,
+        default_application: account.application.as_deref(),
+        require_targeting: account.require_targeting,
+    };
+    let mut report = Report::new(SOURCE);
+    let Some(notifications) = check_request(&job.payload, context, &mut report) else {
+        return Err(report.into_findings());
+    };
+    let rest = without_notifications(&job.payload);
+    check_copies(job, &rest, notifications.len(), &mut report);
+    let checked = check_all(job, notifications, context);
+    if !report.is_empty() {
+        let each = checked.into_iter().flatten();
+        return Err(report.into_findings().into_iter().chain(each).collect());
+    }
+    let key = canonical(&Value::Object(request::envelope(account, &rest))).into();
+    let split = Split { account, job, rest: &rest, key };
+    let several = notifications.len() > 1;
+    let entries = notifications.iter().zip(checked).enumerate();
+    Ok(entries
+        .map(|(index, (notification, findings))| {
+            split.entry(several.then_some(index), notification, findings)
+        })
+        .collect())
+}
+
+fn check_all(job: &Job, notifications: &[Value], context: Context<'_>) -> Vec<Vec<Finding>> {
+    let place = Place::Payload.member(NOTIFICATIONS.name);
+    let has_group = job.payload.contains_key("applications_group");
+    let one = |(index, notification)| {
+        let mut report = Report::new(SOURCE);
+        check_notification(notification, has_group, context, place.item(index), &mut report);
+        report.into_findings()
+    };
+    notifications.iter().enumerate().map(one).collect()
+}
+
+fn check_copies(job: &Job, rest: &Object, notifications: usize, report: &mut Report) {
+    if notifications < 2 {
+        return;
+    }
+    let copied = json_bytes(rest) + job.meta.as_ref().map_or(0, json_bytes);
+    if copied.saturating_mul(notifications) > MOST_COPIED {
+        let found =
+            format!("{notifications} notifications, each to carry {copied} bytes of meta and payload");
+        let allowed = format!("{MOST_COPIED} bytes in all: fewer notifications, or less beside them");
+        report.add_from(CONTRACT, Place::Payload.member(NOTIFICATIONS.name), found, allowed);
+    }
+}
+
+fn without_notifications(payload: &Object) -> Object {
+    let others = payload.iter().filter(|(name, _)| *name != NOTIFICATIONS.name);
+    others.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// What the deliveries of one job have in common while it is split.
+struct Split<'a> {
+    account: &'a Account,
+    job: &'a Job,
+    /// The payload without its notifications.
+    rest: &'a Object,
+    /// The request without its notifications, as canonical text.
+    key: Arc<str>,
+}
+
+impl Split<'_> {
+    /// `index` when the job has several notifications.
+    fn entry(
+        &self,
+        index: Option<usize>,
+        notification: &Value,
+        findings: Vec<Finding>,
+    ) -> Result<Delivery, Unfit> {
+        let id = self.identity(index, notification);
+        let job = Arc::new(self.only(index.is_some(), notification, &id));
+        if !findings.is_empty() {
+            return Err(Unfit { id, job, findings });
+        }
+        let class = class(self.account, notification);
+        let batch = match class {
+            Class::Counted(_) => self.batch_key(&job, &id),
+            Class::Exempt => None,
+        };
+        Ok(Delivery { id, job, class, batch })
+    }
+
+    /// The notification's own identity if it has a valid one, else the one that paceline gives.
+    fn identity(&self, index: Option<usize>, notification: &Value) -> DeliveryId {
+        let job = &self.job.transaction_id;
+        let own = notification.get("transactionId").and_then(Value::as_str);
+        own.and_then(|text| DeliveryId::own(job, text).ok())
+            .unwrap_or_else(|| index.map_or_else(|| job.into(), |index| DeliveryId::nth(job, index)))
+    }
+
+    /// The job with this one notification in it.
+    ///
+    /// Of several, each states its identity: alone it would no longer be known by its position. The
+    /// only notification of a job stays as it is.
+    fn only(&self, several: bool, notification: &Value, id: &DeliveryId) -> Job {
+        if !several {
+            return self.job.clone();
+        }
+        let mut notification = notification.clone();
+        if let Some(object) = notification.as_object_mut() {
+            object.entry("transactionId").or_insert_with(|| id.as_str().into());
+        }
+        let mut payload = self.rest.clone();
+        payload.insert(NOTIFICATIONS.name.to_owned(), Value::Array(vec![notification]));
+        Job {
+            transaction_id: self.job.transaction_id.clone(),
+            account: self.job.account.clone(),
+            operation: self.job.operation.clone(),
+            payload,
+            priority: self.job.priority,
+            not_before: self.job.not_before,
+            expires_at: self.job.expires_at,
+            meta: self.job.meta.clone(),
+        }
+    }
+
+    /// The key under which requests are shared. `None` for a notification so large that a full
+    /// request of its like would be above the provider's limit.
+    fn batch_key(&self, job: &Job, id: &DeliveryId) -> Option<Arc<str>> {
+        let most = self.account.notifications_per_request;
+        let own = json_bytes(&request::notification(job, id)) + 1;
+        let whole = own.saturating_mul(most) + self.key.len() + FRAME;
+        (most > 1 && whole <= LARGEST_REQUEST).then(|| self.key.clone())
+    }
+}
+
+fn class(account: &Account, notification: &Value) -> Class {
+    let exempt = account.requests_per_minute.is_none()
+        || notification.as_object().is_some_and(|object| exempt::is_exempt(object, account.exempt_devices));
+    if exempt { Class::Exempt } else { Class::Counted(MESSAGES) }
+}
+
+fn json_bytes(object: &Object) -> usize {
+    // A map of JSON values always has a JSON text; were there none, no size is the safe answer.
+    serde_json::to_vec(object).map_or(usize::MAX / 4096, |bytes| bytes.len())
+}
+
+/// JSON text that is equal for equal values, in whatever order their members were written.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(object) => {
+            let mut members: Vec<_> = object.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            let texts = members
+                .into_iter()
+                .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value)));
+            format!("{{{}}}", texts.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
