@@ -30,7 +30,7 @@ pub fn plan(
             SOURCE,
         ));
     }
-    if envelope.reply.as_ref().is_some_and(|reply| is_ours(&reply.queue, prefix)) {
+    if names_our_queue(envelope, prefix) {
         findings.push(Finding::new(
             "",
             "a reply_to that names a queue of paceline's own",
@@ -46,6 +46,11 @@ pub fn plan(
         return Err(vec![Finding::new("/payload", "nothing to send", "at least one delivery", SOURCE)]);
     }
     Ok(planned)
+}
+
+/// Whether the receipts would go to a queue of paceline's own, where they must never arrive.
+pub fn names_our_queue(envelope: &Envelope, prefix: &str) -> bool {
+    envelope.reply.as_ref().is_some_and(|reply| is_ours(&reply.queue, prefix))
 }
 
 fn is_ours(queue: &str, prefix: &str) -> bool {

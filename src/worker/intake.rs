@@ -57,6 +57,7 @@ impl Worker {
         let job = match decoded {
             Ok(job) => job,
             Err(unreadable) => {
+                let envelope = without_our_reply(envelope, &self.manner.prefix);
                 let decode::Unreadable { findings, fragments } = *unreadable;
                 return Unpacked::Invalid { account, envelope, findings, fragments };
             }
@@ -234,6 +235,11 @@ impl Worker {
         let properties = Envelope { due, ..envelope }.write();
         Outgoing { destination, body: parcel.body(), properties }
     }
+}
+
+/// An invalid job's receipts go to its reply queue too, unless that is one of ours.
+fn without_our_reply(envelope: Envelope, prefix: &str) -> Envelope {
+    if classify::names_our_queue(&envelope, prefix) { Envelope { reply: None, ..envelope } } else { envelope }
 }
 
 fn forwarded(parcel: &Parcel, to: Place) -> Outgoing {
