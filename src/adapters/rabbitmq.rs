@@ -1,6 +1,6 @@
 //! The broker: RabbitMQ, by quorum queues and publisher confirms.
 //!
-//! Reading order: [`names`] (what things are called), [`topology`] (what there has to be),
+//! Reading order: [`names`] (what things are called), [`mod@topology`] (what there has to be),
 //! [`properties`] (what travels with a message), `link` (one connection), `consume` and
 //! `subscriptions`, `publish`, and here what keeps the connections up.
 //!
