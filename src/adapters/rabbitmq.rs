@@ -1,8 +1,8 @@
 //! The broker: RabbitMQ, by quorum queues and publisher confirms.
 //!
-//! Reading order: [`names`] (what things are called), [`topology`] (what there has to be),
-//! [`properties`] (what travels with a message), `link` (one connection), `consume`, `publish`,
-//! and here what keeps them going.
+//! Reading order: [`names`] (what things are called), [`mod@topology`] (what there has to be),
+//! [`properties`] (what travels with a message), `link` (one connection), `consume` and
+//! `subscriptions`, `publish`, and here what keeps the connections up.
 //!
 //! There are two connections, each kept up by a task of its own: a connection that the broker
 //! blocks because of its publishing writes nothing at all, acks included; and a loss of the
@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
@@ -36,9 +36,10 @@ mod link;
 pub mod names;
 pub mod properties;
 mod publish;
+mod subscriptions;
 pub mod topology;
 
-use consume::{Ended, Subscription};
+use consume::Subscription;
 use link::{Link, Loss, Pauses};
 use publish::{Limits, Request};
 pub use topology::{DeclareError, Object, topology};
@@ -128,7 +129,7 @@ struct Shared {
     working: watch::Sender<usize>,
     outlet: Mutex<Option<Outlet>>,
     reading: Mutex<Option<Arc<Link>>>,
-    /// Whether each subscription has a connection of its own; see [`keep_consuming`].
+    /// Whether each subscription has a connection of its own; see `subscriptions`.
     apart: AtomicBool,
 }
 
@@ -291,7 +292,7 @@ async fn work_over(shared: &Arc<Shared>, role: Role, link: &Arc<Link>) -> Result
     match role {
         Role::Consume => {
             *lock(&shared.reading) = Some(link.clone());
-            consume_over(shared, link).await;
+            subscriptions::consume_over(shared, link).await;
             Ok(())
         }
         Role::Publish => Err(Failure::Lost(publish_over(shared, link).await)),
@@ -322,153 +323,6 @@ impl Shared {
         if changed && up {
             info!("the broker can be used");
         }
-    }
-}
-
-// ---------------------------------------------------------------------------------------------
-// Consuming
-// ---------------------------------------------------------------------------------------------
-
-/// Runs every subscription over this connection, also those that come later. Ends only by being
-/// dropped, with all that it consumes.
-async fn consume_over(shared: &Arc<Shared>, link: &Arc<Link>) {
-    let mut tasks = JoinSet::new();
-    let mut begun = Vec::new();
-    // What subscriptions leave behind: given-out messages can be settled while these are open.
-    let mut kept = Vec::new();
-    let mut known: Vec<Arc<Subscription>> = Vec::new();
-    loop {
-        for subscription in shared.new_subscriptions(&mut known) {
-            let (tried, first_try) = oneshot::channel();
-            begun.push(first_try);
-            tasks.spawn(keep_consuming(shared.clone(), link.clone(), subscription, tried));
-        }
-        for first_try in begun.drain(..) {
-            // An error means that the subscription has ended already.
-            let _ = first_try.await;
-        }
-        shared.set_usable(Role::Consume, true);
-        tokio::select! {
-            () = shared.subscribed.notified() => {}
-            Some(done) = tasks.join_next() => kept.extend(done.ok().flatten()),
-        }
-    }
-}
-
-impl Shared {
-    /// The subscriptions that this connection doesn't know yet, without those that have ended.
-    fn new_subscriptions(&self, known: &mut Vec<Arc<Subscription>>) -> Vec<Arc<Subscription>> {
-        let mut all = lock(&self.subscriptions);
-        all.retain(|subscription| !subscription.messages.is_closed());
-        known.retain(|old| all.iter().any(|kept| Arc::ptr_eq(old, kept)));
-        let new: Vec<_> =
-            all.iter().filter(|new| !known.iter().any(|old| Arc::ptr_eq(old, new))).cloned().collect();
-        known.extend(new.iter().cloned());
-        new
-    }
-}
-
-/// Counts a subscription as working for as long as it lives, however it ends.
-struct Working<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Working<'a> {
-    fn new(count: &'a watch::Sender<usize>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(count)
-    }
-}
-
-impl Drop for Working<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
-}
-
-/// What has to stay open after a subscription's end, so that what it gave out can be settled.
-type Kept = (Option<Link>, lapin::Channel);
-
-/// Keeps one subscription at work, on this connection or, when a message came that can't be read,
-/// on one of its own. The library gives up the connection over which such a message comes, so it
-/// stalls its own queue until somebody takes it out, but no other. Returns what has to stay open.
-async fn keep_consuming(
-    shared: Arc<Shared>,
-    link: Arc<Link>,
-    subscription: Arc<Subscription>,
-    tried: oneshot::Sender<()>,
-) -> Option<Kept> {
-    let _working = Working::new(&shared.working);
-    let mut tried = Some(tried);
-    let mut pauses = Pauses::new(shared.config.reconnect_max);
-    let mut prefetch = subscription.prefetch;
-    loop {
-        let phase = shared.phase.subscribe();
-        if *phase.borrow() != Phase::Running || subscription.messages.is_closed() {
-            return None;
-        }
-        let begun = Instant::now();
-        let opened = open_consuming(&shared, &link, &subscription, prefetch).await;
-        drop(tried.take());
-        let limit = shared.config.connect_timeout;
-        let loss = match opened {
-            Ok((own, consuming)) => {
-                match consume::forward(consuming, subscription.clone(), phase, limit).await {
-                    Ended::Done(channel) => return Some((own, channel)),
-                    Ended::Lost(loss) => loss,
-                }
-            }
-            Err(loss) => loss,
-        };
-        tell_interrupted(&subscription.queue, &loss);
-        if loss.unreadable {
-            // Each loss counts against whatever else is in hand.
-            prefetch = 1;
-        }
-        if begun.elapsed() > shared.config.reconnect_max {
-            pauses.reset();
-        }
-        tokio::time::sleep(pauses.next(shared.chance.as_ref())).await;
-        redeclare(&shared, &link, &subscription.queue).await;
-    }
-}
-
-async fn open_consuming(
-    shared: &Shared,
-    link: &Link,
-    subscription: &Subscription,
-    prefetch: u16,
-) -> Result<(Option<Link>, consume::Consuming), Loss> {
-    let mut own = None;
-    if shared.apart.load(Ordering::Relaxed) {
-        let name = format!("{} consume {}", shared.config.prefix, subscription.queue);
-        let opened = Link::open(&shared.config, &name).await;
-        own = Some(opened.map_err(|error| Loss::because(error.to_string()))?);
-    }
-    let limit = shared.config.connect_timeout;
-    let opening = consume::open(own.as_ref().unwrap_or(link), subscription, prefetch);
-    match timeout(limit, opening).await {
-        Ok(Ok(consuming)) => Ok((own, consuming)),
-        Ok(Err(error)) => Err(Loss::of(&error)),
-        Err(_) => Err(Loss::because(format!("no answer within {limit:?}"))),
-    }
-}
-
-fn tell_interrupted(queue: &str, loss: &Loss) {
-    let reason = loss.reason.as_str();
-    if loss.unreadable {
-        error!(queue, reason, "a message in this queue has properties that can't be read: take it out");
-    } else {
-        warn!(queue, reason, "consuming was interrupted");
-    }
-}
-
-/// A consumer may have ended because its queue was deleted.
-async fn redeclare(shared: &Shared, link: &Link, name: &str) {
-    let objects: Vec<Object> =
-        shared.objects.iter().filter(|object| object.is_of_queue(name)).cloned().collect();
-    let _alone = shared.declaring.lock().await;
-    let declared = timeout(shared.config.connect_timeout, declare_over(link, &objects)).await;
-    if let Ok(Err(refusal)) = declared {
-        error!(error = %refusal, "a queue can't be declared again");
     }
 }
 

@@ -5,11 +5,13 @@
 //! policies at the broker.
 
 use std::fmt;
+use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::link::LinkError;
 use super::names;
@@ -19,6 +21,10 @@ use crate::ports::{LADDER_SECONDS, Place};
 /// How often a queue gives a message out again before it dead-letters it. High, because the broker
 /// also counts drains and crashes that are no fault of the message; poison is the worker's to judge.
 const DELIVERY_LIMIT: i64 = 10_000;
+
+/// The longest time for one declaration. Making a quorum queue takes some 0.1 s; a cluster without
+/// a majority may not answer at all.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// One thing at the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -234,7 +240,12 @@ fn dead_lettering(target: String) -> [(&'static str, Argument); 4] {
 /// channel at a refusal.
 pub(super) async fn declare_all(channel: &Channel, objects: &[Object]) -> Result<(), DeclareError> {
     for object in objects {
-        declare_one(channel, object).await.map_err(|error| refusal(object, &error))?;
+        let declared = timeout(LONGEST, declare_one(channel, object)).await;
+        let late = |_| DeclareError::Failed {
+            object: object.to_string(),
+            detail: format!("no answer from the broker within {LONGEST:?}"),
+        };
+        declared.map_err(late)?.map_err(|error| refusal(object, &error))?;
     }
     Ok(())
 }
