@@ -243,6 +243,10 @@ impl Worker {
 
     async fn take_in(self: Arc<Self>, mut messages: mpsc::Receiver<Message>) {
         while let Some(message) = messages.recv().await {
+            if !self.is_running() {
+                // It was fetched before the drain began; closing the connection gives it back.
+                continue;
+            }
             let hand = parcel::Hand::from(message);
             let worker = self.clone();
             self.spawn(vec![hand.ticket.clone()], async move { worker.admit(hand).await });

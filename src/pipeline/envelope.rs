@@ -25,6 +25,8 @@ const CRASHES: &str = "paceline-crashes";
 const DUE_AT: &str = "paceline-due-at";
 const DUE_TO: &str = "paceline-due-to";
 const DUE_ACCOUNT: &str = "paceline-due-account";
+/// The longest header that is carried on; W3C allows a tracestate of 512.
+const MAX_HEADER_BYTES: usize = 1_024;
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 /// A producer's wish to get the receipts of its job.
@@ -79,7 +81,7 @@ impl Envelope {
     /// Reads the properties of a message. Headers that can't be read count as absent: they are
     /// hints of ours, or a producer's whims.
     pub fn read(properties: &Properties, now: Timestamp, chance: &dyn Chance) -> Self {
-        let own_instance = properties.header(INSTANCE);
+        let own_instance = bounded(properties, INSTANCE);
         let instance = match (own_instance, &properties.message_id) {
             (Some(text), _) => Instance::from_header(text),
             (None, Some(id)) => Instance::of(id, 0),
@@ -97,10 +99,10 @@ impl Envelope {
             trace: TRACE
                 .iter()
                 .filter_map(|name| {
-                    properties.header(name).map(|value| ((*name).to_owned(), value.to_owned()))
+                    bounded(properties, name).map(|value| ((*name).to_owned(), value.to_owned()))
                 })
                 .collect(),
-            replay: properties.header(REPLAY).map(str::to_owned),
+            replay: bounded(properties, REPLAY).map(str::to_owned),
             remembered: History {
                 requests: number(properties.header(REQUESTS)).unwrap_or(0),
                 retries: number(properties.header(RETRIES)).unwrap_or(0),
@@ -167,6 +169,12 @@ impl Envelope {
             headers: self.trace.clone(),
         }
     }
+}
+
+/// A header of sane length. A longer one is a producer's whim; carried on, it could make a message
+/// that no broker takes.
+fn bounded<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
+    properties.header(name).filter(|value| value.len() <= MAX_HEADER_BYTES)
 }
 
 /// [`Envelope::crashes`], without reading the rest: the message may be one that must be read alone.

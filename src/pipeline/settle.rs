@@ -32,6 +32,9 @@ pub struct Situation<'a> {
     pub claimed_ms: i64,
     /// Whether it may be sent again when its outcome is not known.
     pub repeat: Repeat,
+    /// Whether it was the one that found out whether a paused account works again: then a failure
+    /// is the provider's, and uses up no retry.
+    pub probe: bool,
     /// Time since it was published, or since it was first allowed to be sent.
     pub age: Duration,
     /// The retry policy.
@@ -173,7 +176,7 @@ fn retry(
     at_least: Option<Duration>,
     situation: &Situation<'_>,
 ) -> Settlement {
-    let history = History { retries: history.retries + 1, ..history };
+    let history = History { retries: history.retries + u32::from(!situation.probe), ..history };
     let delay = backoff::wait(situation.policy, history.retries, situation.unit)
         .max(at_least.unwrap_or_default())
         .max(Duration::from_secs(LADDER_SECONDS[0]));

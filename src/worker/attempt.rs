@@ -324,13 +324,14 @@ impl Worker {
             self.throttle(account, &cargo, wait).await;
         }
         let signal = verdict.signal();
+        let probe = account.gate.cause().is_some();
         let claimed = cargo.into_claimed();
         let fates = verdict.apportion(claimed.len());
         // One request is one sign of the provider's health, however many deliveries it carried.
         let signals = std::iter::once(signal).chain(std::iter::repeat(Signal::Neutral));
         join_all(claimed.into_iter().zip(fates).zip(signals).map(|((claimed, fate), signal)| {
             let worker = self.clone();
-            async move { worker.settle(claimed, fate, signal).await }
+            async move { worker.settle(claimed, fate, signal, probe).await }
         }))
         .await;
         match signal {
@@ -353,7 +354,7 @@ impl Worker {
         }
     }
 
-    async fn settle(self: Arc<Self>, claimed: Claimed<Parcel>, fate: Fate, signal: Signal) {
+    async fn settle(self: Arc<Self>, claimed: Claimed<Parcel>, fate: Fate, signal: Signal, probe: bool) {
         let fate = match fate {
             Fate::Misconfigured { cause } => self.follow_suspicion(&claimed, cause).await,
             fate @ (Fate::Accepted(_)
@@ -371,6 +372,7 @@ impl Worker {
             before: claimed.claim.history,
             claimed_ms: claimed.claim.claimed_ms,
             repeat: parcel.account.account.gateway.repeat(&parcel.delivery),
+            probe,
             age: self.age_of(parcel),
             policy: &self.manner.retry,
             unit: self.ports.chance.unit(),

@@ -65,7 +65,10 @@ impl Worker {
         let gateway = account.account.gateway.as_ref();
         match classify::plan(gateway, account.name(), &job, &envelope, &self.manner.prefix) {
             Ok(planned) => Unpacked::Pieces { account, envelope, planned },
-            Err(findings) => Unpacked::Invalid { fragments: fragments_of(&job), account, envelope, findings },
+            Err(findings) => {
+                let envelope = without_our_reply(envelope, &self.manner.prefix);
+                Unpacked::Invalid { fragments: fragments_of(&job), account, envelope, findings }
+            }
         }
     }
 

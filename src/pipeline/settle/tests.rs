@@ -11,7 +11,15 @@ const POLICY: RetryConfig = RetryConfig {
 };
 
 fn situation(before: History, repeat: Repeat) -> Situation<'static> {
-    Situation { before, claimed_ms: 1_000, repeat, age: Duration::ZERO, policy: &POLICY, unit: 0.999_999 }
+    Situation {
+        before,
+        claimed_ms: 1_000,
+        repeat,
+        probe: false,
+        age: Duration::ZERO,
+        policy: &POLICY,
+        unit: 0.999_999,
+    }
 }
 
 fn fresh() -> History {
@@ -100,6 +108,18 @@ fn every_fate_of_a_delivery() {
     for (fate, before, repeat, expected) in table {
         let shown = format!("{fate:?} after {before:?}, {repeat:?}");
         assert_eq!(seen(decide(fate, &situation(before, repeat))), expected, "{shown}");
+    }
+}
+
+#[test]
+fn a_probe_that_fails_uses_up_no_retry() {
+    let spent = History { retries: 3, requests: 3, ..fresh() };
+    for fate in
+        [Fate::NotSent { cause: "why".into() }, Fate::Failed { cause: "why".into(), retry_after: None }]
+    {
+        let probe = Situation { probe: true, ..situation(spent, Repeat::Never) };
+        let Settlement::Later { history, .. } = decide(fate, &probe) else { panic!("it ended") };
+        assert_eq!(history.retries, 3);
     }
 }
 
