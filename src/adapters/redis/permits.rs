@@ -110,11 +110,15 @@ pub(super) struct Pool {
 
 /// The answer of the script, with the instants around the call.
 #[derive(Debug, PartialEq, Eq)]
-struct Slots {
-    reading: Reading,
-    pause_us: u64,
-    wait_us: Option<u64>,
-    offsets_us: Vec<u64>,
+pub struct Slots {
+    /// The store's clock, and when it was read.
+    pub reading: Reading,
+    /// The rest of the provider's pause; 0 when there is none.
+    pub pause_us: u64,
+    /// When to ask again, from the reading; `None` when all was granted.
+    pub wait_us: Option<u64>,
+    /// The slots, from the reading.
+    pub offsets_us: Vec<u64>,
 }
 
 #[async_trait]
@@ -128,12 +132,7 @@ impl Permits for RedisStore {
         if seen.is_none() {
             *seen = self.link.seen();
         }
-        let mut slots = self.ask_slots(pool, n, false).await?;
-        if seen.as_ref().is_some_and(|earlier| drifted(earlier, &slots.reading)) {
-            tracing::warn!(pool = ?key, "the store's clock stepped; its last permits are dropped");
-            slots = self.ask_slots(pool, n, true).await?;
-        }
-        *seen = Some(slots.reading.clone());
+        let slots = steady(&mut seen, |reset| self.ask_slots(pool, n, reset)).await?;
         Ok(grant(&slots, n, pool.pace.slot_width))
     }
 
@@ -166,18 +165,8 @@ impl RedisStore {
     }
 
     async fn ask_slots(&self, pool: &Pool, n: u32, reset: bool) -> Result<Slots, StoreError> {
-        let Pace { interval_us, burst, horizon_us, spread_us, memory_us, slot_width: _ } = pool.pace;
-        let numbers = [
-            u64::from(n.min(MOST_AT_ONCE)),
-            interval_us,
-            u64::from(burst),
-            horizon_us,
-            spread_us,
-            memory_us,
-            u64::from(reset),
-        ]
-        .map(|number| number.to_string());
-        let args: Vec<&str> = std::iter::once("take").chain(numbers.iter().map(String::as_str)).collect();
+        let args = take_args(&pool.pace, n, reset);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let before = Instant::now();
         let answer = self.run_permits(pool, &args).await?;
         slots_of(&answer, before, Instant::now()).ok_or_else(|| unreadable("a wish for permits"))
@@ -190,7 +179,43 @@ impl RedisStore {
     }
 }
 
-fn slots_of(answer: &Value, before: Instant, after: Instant) -> Option<Slots> {
+/// Asks for slots; when the store's clock stepped since the last reading, drops what was granted
+/// on it and asks again for a cold start. The last reading is replaced only by one whose slots may
+/// be used, so that a failure in between leaves the step to be noticed by the next call.
+///
+/// # Errors
+/// Those of `ask`, which is told whether to ask for a cold start.
+pub async fn steady<F, A>(seen: &mut Option<Reading>, mut ask: F) -> Result<Slots, StoreError>
+where
+    F: FnMut(bool) -> A,
+    A: Future<Output = Result<Slots, StoreError>>,
+{
+    let mut slots = ask(false).await?;
+    if seen.as_ref().is_some_and(|earlier| drifted(earlier, &slots.reading)) {
+        tracing::warn!("the store's clock stepped; permits granted on it are dropped");
+        slots = ask(true).await?;
+    }
+    *seen = Some(slots.reading.clone());
+    Ok(slots)
+}
+
+/// The arguments of the script for a wish for `n` slots.
+pub fn take_args(pace: &Pace, n: u32, reset: bool) -> Vec<String> {
+    let Pace { interval_us, burst, horizon_us, spread_us, memory_us, slot_width: _ } = *pace;
+    let numbers = [
+        u64::from(n.min(MOST_AT_ONCE)),
+        interval_us,
+        u64::from(burst),
+        horizon_us,
+        spread_us,
+        memory_us,
+        u64::from(reset),
+    ];
+    std::iter::once("take".to_owned()).chain(numbers.map(|number| number.to_string())).collect()
+}
+
+/// Reads the script's answer to a wish for slots; `None` when it never gives that.
+pub fn slots_of(answer: &Value, before: Instant, after: Instant) -> Option<Slots> {
     let Value::Array(values) = answer else { return None };
     let [Value::Int(store_us), Value::BulkString(run), Value::Int(pause), Value::Int(wait), offsets @ ..] =
         values.as_slice()
@@ -207,7 +232,7 @@ fn slots_of(answer: &Value, before: Instant, after: Instant) -> Option<Slots> {
 }
 
 /// What the slots are worth on this worker's clock.
-fn grant(slots: &Slots, wanted: u32, width: Duration) -> Grant {
+pub fn grant(slots: &Slots, wanted: u32, width: Duration) -> Grant {
     let permits: Vec<_> =
         slots.offsets_us.iter().filter_map(|&offset| permit(&slots.reading, offset, width)).collect();
     // Where every slot was granted but some were thrown away, more may be asked for at once.
