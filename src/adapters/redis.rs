@@ -103,7 +103,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// When the address can't be read, a window allows fewer than 2 requests, or Redis is there
-    /// but refuses: a wrong password, a replica's user without `INFO`, or another missing right.
+    /// but refuses: a wrong password, a user without `INFO` or another right.
     pub async fn connect(
         settings: StoreSettings,
         pools: Vec<(PoolKey, Vec<Window>)>,

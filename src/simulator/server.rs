@@ -67,7 +67,7 @@ impl Drop for Handle {
 
 /// Listens, and serves in the background.
 pub(super) fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<(SocketAddr, Handle)> {
-    let listener = reserve(address)?.listen(BACKLOG)?;
+    let listener = reserve(address, true)?.listen(BACKLOG)?;
     let address = listener.local_addr()?;
     let (commands, received) = mpsc::unbounded_channel();
     let server = Server { address, shared, commands: commands.clone(), connections: JoinSet::new() };
@@ -75,13 +75,26 @@ pub(super) fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<(Soc
     Ok((address, Handle { commands, task }))
 }
 
-/// Binds without listening: the port is ours and connections to it are refused.
-fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
+/// Binds without listening: connections to the port are refused.
+///
+/// With `shared` the port may be one on which connections of an earlier time linger; but as long as
+/// nobody listens on it, it may then be given to somebody else who takes any free one.
+fn reserve(address: SocketAddr, shared: bool) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // Connections of an earlier time may linger on the port; another listener still excludes us.
-    socket.set_reuseaddr(true)?;
+    socket.set_reuseaddr(shared)?;
     socket.bind(address)?;
     Ok(socket)
+}
+
+/// Keeps the port for oneself without listening, as soon as the connections on it are gone.
+async fn keep(address: SocketAddr) -> io::Result<TcpSocket> {
+    for _ in 0..200 {
+        if let Ok(socket) = reserve(address, false) {
+            return Ok(socket);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    reserve(address, true)
 }
 
 struct Server {
@@ -149,7 +162,8 @@ impl Server {
         time: Duration,
         commands: &mut mpsc::UnboundedReceiver<Command>,
     ) -> Option<TcpListener> {
-        let socket = reserve(self.address)
+        let socket = keep(self.address)
+            .await
             .inspect_err(|error| tracing::error!(%error, "the simulator has lost its port"))
             .ok()?;
         let mut until = Instant::now() + time;
