@@ -176,7 +176,8 @@ pub struct WorkerConfig {
     pub connect_timeout: Duration,
     /// How long a claim lasts.
     pub lease: Duration,
-    /// The most requests of one account under way at once, in each worker.
+    /// The most exempt requests of one account under way at once, in each worker; counted ones
+    /// follow from the limit.
     pub requests_in_flight: usize,
     /// The most unsettled messages taken from an account's job queue.
     pub jobs_prefetch: u16,

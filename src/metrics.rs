@@ -23,6 +23,7 @@ const DELIVERY_AGE: &str = "paceline_delivery_age_seconds";
 const PERMIT_WAIT: &str = "paceline_permit_wait_seconds";
 const SLOT_WRITE_DELAY: &str = "paceline_slot_write_delay_seconds";
 const REQUESTS_IN_FLIGHT: &str = "paceline_requests_in_flight";
+const WRITES_TOO_LATE: &str = "paceline_writes_too_late_total";
 const CIRCUIT_STATE: &str = "paceline_circuit_state";
 const ACCOUNT_PAUSED: &str = "paceline_account_paused";
 const LIMIT_USED: &str = "paceline_limit_used_ratio";
@@ -58,11 +59,12 @@ const HISTOGRAMS: [(&str, &[f64], &str); 4] = [
     ),
 ];
 
-const COUNTERS: [(&str, &str); 4] = [
+const COUNTERS: [(&str, &str); 5] = [
     (JOBS_RECEIVED, "Jobs taken from the broker, redeliveries included."),
     (DELIVERIES_SETTLED, "Deliveries that ended, by how they ended."),
     (DELIVERIES_RETRIED, "Deliveries put off for another attempt, by cause."),
     (PROVIDER_REQUESTS, "Requests made to a provider, by what came of them."),
+    (WRITES_TOO_LATE, "Requests not written because their time had passed; each cost a permit."),
 ];
 
 const GAUGES: [(&str, &str); 8] = [
@@ -213,6 +215,11 @@ pub fn permit_wait(account: &AccountName, wait: Duration) {
 /// A counted request was written `delay` after its permit's slot opened.
 pub fn slot_write_delay(account: &AccountName, delay: Duration) {
     histogram!(SLOT_WRITE_DELAY, "account" => label(account)).record(delay);
+}
+
+/// A request was not written because its time had passed; its permit is lost.
+pub fn write_too_late(account: &AccountName) {
+    counter!(WRITES_TOO_LATE, "account" => label(account)).increment(1);
 }
 
 /// A request to a provider begins.

@@ -42,6 +42,7 @@ pub(crate) mod testing {
             alone: false,
             counted: false,
             crashes: 0,
+            outcome: None,
             due: None,
         }
     }

@@ -1,6 +1,7 @@
 //! From publish to receipt, through real servers and the simulated providers.
 
 mod batches;
+mod commands;
 mod delivery;
 mod duplicates;
 mod hostile;

@@ -117,7 +117,7 @@ is_ready() { fetch /readyz | head -n 1 | grep -q " 200 "; }
 wait_for "the worker" "$folder/worker.log" is_ready
 
 jobs=config/jobs.jsonl
-ends=17
+ends=15
 echo "publishing $jobs twice: the second time everything that was sent is a duplicate"
 $bin publish "$jobs"
 for _ in $(seq 300); do [ "$(settled)" -ge "$ends" ] && break; sleep 0.2; done

@@ -220,7 +220,7 @@ const WORKER: &[Key] = &[
         "requests_in_flight",
         integer(1, 4096),
         Some("64"),
-        "The most requests of one account under way at once, in each worker.",
+        "The most exempt requests of one account under way at once, in each worker; counted ones follow from the limit.",
         "At 200 ms a request this is 320 a second; it bounds memory and connections.",
     ),
     key(

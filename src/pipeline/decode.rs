@@ -64,8 +64,12 @@ pub fn decode_any_size(body: &[u8]) -> Result<Job, Box<Unreadable>> {
             "UTF-8 text",
         )
     })?;
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| Unreadable::whole(format!("no readable JSON ({error})"), "one JSON object"))?;
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        let whole = error.to_string();
+        let problem = whole.split(" at line ").next().unwrap_or(&whole);
+        let found = format!("no readable JSON: {problem} (row {}, column {})", error.line(), error.column());
+        Unreadable::whole(found, "one JSON object")
+    })?;
     match value {
         Value::Object(members) => decode_members(members),
         other => Err(Unreadable::whole(type_name(&other), "one JSON object")),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::job::Instance;
 use crate::ports::{Chance, History, Place, Properties};
+use crate::verdict::Outcome;
 
 /// Header: which publishing of the delivery this is. Its presence marks a message of paceline's
 /// own, with exactly one delivery in it.
@@ -22,6 +23,7 @@ const UNRESOLVED: &str = "paceline-unresolved";
 const ALONE: &str = "paceline-alone";
 const COUNTED: &str = "paceline-counted";
 const CRASHES: &str = "paceline-crashes";
+const OUTCOME: &str = "paceline-outcome";
 const DUE_AT: &str = "paceline-due-at";
 const DUE_TO: &str = "paceline-due-to";
 const DUE_ACCOUNT: &str = "paceline-due-account";
@@ -73,6 +75,8 @@ pub struct Envelope {
     /// Redeliveries behind it that the broker no longer counts, because it was published anew while
     /// somebody, perhaps a dead worker of its own, held its claim.
     pub crashes: u32,
+    /// How it ended, where that is known but could not be written to the store in time.
+    pub outcome: Option<Outcome>,
     /// Where it goes after a wait.
     pub due: Option<Due>,
 }
@@ -112,6 +116,7 @@ impl Envelope {
             alone: properties.header(ALONE).is_some(),
             counted: properties.header(COUNTED).is_some(),
             crashes: carried_crashes(properties),
+            outcome: properties.header(OUTCOME).and_then(|text| serde_json::from_str(text).ok()),
             due: read_due(properties),
         }
     }
@@ -150,6 +155,10 @@ impl Envelope {
         }
         if self.crashes > 0 {
             properties.set_header(CRASHES, self.crashes.to_string());
+        }
+        // An outcome is plain data: writing it as JSON can't fail.
+        if let Some(text) = self.outcome.as_ref().and_then(|outcome| serde_json::to_string(outcome).ok()) {
+            properties.set_header(OUTCOME, text);
         }
         if let Some(due) = &self.due {
             write_due(&mut properties, due);
@@ -221,6 +230,8 @@ fn write_due(properties: &mut Properties, due: &Due) {
 mod tests {
     use super::*;
     use crate::job::{AccountName, Priority};
+    use crate::pipeline::settle::Ending;
+    use crate::verdict::Status;
 
     struct Fixed;
     impl Chance for Fixed {
@@ -273,6 +284,7 @@ mod tests {
                 alone: true,
                 counted: true,
                 crashes: 2,
+                outcome: Some(Ending::unsent(Status::Expired, 1).at(now())),
                 due: Some(Due { at: Timestamp::from_millisecond(9).unwrap(), to }),
             };
             assert_eq!(Envelope::read(&envelope.write(), now(), &Fixed), envelope);

@@ -306,19 +306,21 @@ fn records(call: &Call, fates: &[Fate]) -> Vec<DeliveryRecord> {
 fn spoil(simulated: &dyn Simulated, fault: Fault, answer: Answer) -> (Answer, Conduct) {
     match fault {
         Fault::None | Fault::Latency(_) => (answer, Conduct::Answer),
-        Fault::Throttle { retry_after } => {
-            let answer = simulated.failure(429);
-            let answer = match retry_after {
-                Some(wait) => answer.with_header("retry-after", whole_seconds(wait)),
-                None => answer,
-            };
-            (answer, Conduct::Answer)
+        Fault::Throttle { retry_after } => (with_wait(simulated.failure(429), retry_after), Conduct::Answer),
+        Fault::Status { status, accepted: _, retry_after } => {
+            (with_wait(simulated.failure(status), retry_after), Conduct::Answer)
         }
-        Fault::Status { status, accepted: _ } => (simulated.failure(status), Conduct::Answer),
         Fault::Reset { accepted: _ } => (answer, Conduct::Reset),
         Fault::Hang { accepted: _ } => (answer, Conduct::Hang),
         Fault::Garbage => (garbage(), Conduct::Answer),
         Fault::Cut => (answer, Conduct::Cut),
+    }
+}
+
+fn with_wait(answer: Answer, retry_after: Option<Duration>) -> Answer {
+    match retry_after {
+        Some(wait) => answer.with_header("retry-after", whole_seconds(wait)),
+        None => answer,
     }
 }
 

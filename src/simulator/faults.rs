@@ -11,6 +11,7 @@
 //! | `latency=1s..2s` | the answer takes that much longer |
 //! | `429` or `429=30s` | HTTP 429, with a `Retry-After` of that time (to the second); nothing accepted |
 //! | `401`, `500`, `502`, `503` … (400 to 599) | that status; nothing accepted |
+//! | `503=30s` … | the same with a `Retry-After` of that time |
 //! | `500-after` … | that status although the request was accepted |
 //! | `reset-before`, `reset-after` | the connection is reset (TCP RST) before or after accepting |
 //! | `hang-before`, `hang-after` | no answer until the client gives up, before or after accepting |
@@ -84,6 +85,8 @@ pub enum Fault {
         status: u16,
         /// Whether the request was accepted all the same.
         accepted: bool,
+        /// The time of the `Retry-After` header, if it has one.
+        retry_after: Option<Duration>,
     },
     /// The connection is reset.
     Reset {
@@ -133,7 +136,16 @@ fn fault_without_argument(kind: &str) -> Option<Fault> {
     }
     let (number, accepted) = with_suffix(kind).unwrap_or((kind, false));
     let status = number.parse().ok().filter(|status| (400..=599).contains(status))?;
-    Some(Fault::Status { status, accepted })
+    Some(Fault::Status { status, accepted, retry_after: None })
+}
+
+fn status_with_wait(kind: &str, wait: &str) -> Result<Fault, String> {
+    match fault_without_argument(kind) {
+        Some(Fault::Status { status, accepted, retry_after: _ }) => {
+            Ok(Fault::Status { status, accepted, retry_after: Some(parse_duration(wait)?) })
+        }
+        Some(_) | None => Err(format!("{kind:?} takes no argument, only latency and statuses do")),
+    }
 }
 
 impl FromStr for Fault {
@@ -145,7 +157,7 @@ impl FromStr for Fault {
             Some(("429", wait)) => {
                 parse_duration(wait).map(|wait| Self::Throttle { retry_after: Some(wait) })
             }
-            Some((kind, _)) => Err(format!("{kind:?} takes no argument, only latency and 429 do")),
+            Some((kind, wait)) => status_with_wait(kind, wait),
             None => fault_without_argument(text).ok_or_else(|| {
                 format!(
                     "{text:?} is no fault: none, latency=TIME, 429[=TIME], a status of 400 to 599 \
@@ -167,8 +179,10 @@ impl fmt::Display for Fault {
             Self::Throttle { retry_after: Some(wait) } => {
                 write!(f, "429={}", humantime::format_duration(wait))
             }
-            Self::Status { status, accepted: false } => write!(f, "{status}"),
-            Self::Status { status, accepted: true } => write!(f, "{status}-after"),
+            Self::Status { status, accepted, retry_after } => {
+                write!(f, "{status}{}", if accepted { "-after" } else { "" })?;
+                retry_after.map_or(Ok(()), |wait| write!(f, "={}", humantime::format_duration(wait)))
+            }
             Self::Reset { accepted } => write!(f, "reset{}", side(accepted)),
             Self::Hang { accepted } => write!(f, "hang{}", side(accepted)),
             Self::Garbage => f.write_str("garbage"),
@@ -369,8 +383,12 @@ mod tests {
             ("latency=1s*1", Fault::Latency(Span::fixed(ms(1000)))),
             ("429*1", Fault::Throttle { retry_after: None }),
             ("429=30s*1", Fault::Throttle { retry_after: Some(ms(30_000)) }),
-            ("401*1", Fault::Status { status: 401, accepted: false }),
-            ("503-after*1", Fault::Status { status: 503, accepted: true }),
+            ("401*1", Fault::Status { status: 401, accepted: false, retry_after: None }),
+            ("503-after*1", Fault::Status { status: 503, accepted: true, retry_after: None }),
+            (
+                "503=30s*1",
+                Fault::Status { status: 503, accepted: false, retry_after: Some(Duration::from_secs(30)) },
+            ),
             ("reset-before*1", Fault::Reset { accepted: false }),
             ("reset-after*1", Fault::Reset { accepted: true }),
             ("hang-before*1", Fault::Hang { accepted: false }),
@@ -438,7 +456,10 @@ mod tests {
         assert_ne!(first, other);
         let count = |fault| first.iter().filter(|&&drawn| drawn == fault).count();
         assert!((150..250).contains(&count(Fault::Reset { accepted: true })), "not near 200");
-        assert!((135..225).contains(&count(Fault::Status { status: 503, accepted: false })), "not near 180");
+        assert!(
+            (135..225).contains(&count(Fault::Status { status: 503, accepted: false, retry_after: None })),
+            "not near 180"
+        );
     }
 
     #[test]

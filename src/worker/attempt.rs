@@ -137,31 +137,41 @@ impl Worker {
         self.finish(parcel, &outcome).await;
     }
 
-    /// Ends a delivery whose time has passed, without a request.
+    /// Ends a delivery whose time has passed.
     pub(super) async fn expire(self: &Arc<Self>, parcel: Parcel) {
+        let repeat = parcel.account.account.gateway.repeat(&parcel.delivery);
+        let now = self.ports.clock.now();
+        self.end_without_request(&parcel, |claim| {
+            let attempts = claim.history.requests;
+            match claim::step(claim, &parcel.delivery, repeat, now) {
+                Step::Bury(reason, detail) => Ending::dead(reason, &detail, attempts).at(now),
+                // It was expired when this way was chosen; a clock that went back since does not
+                // make it young again.
+                Step::Expire | Step::Send { .. } => Ending::unsent(Status::Expired, attempts).at(now),
+            }
+        })
+        .await;
+    }
+
+    /// Claims a delivery to end it, without a request, as `outcome` says of its claim.
+    pub(super) async fn end_without_request(
+        self: &Arc<Self>,
+        parcel: &Parcel,
+        outcome: impl Fn(&Claim) -> Outcome,
+    ) {
         let wish = [claim::request(&parcel.delivery, &parcel.envelope, Purpose::End)];
-        let hand = parcel.hand.clone();
-        let Some(answers) = self.store_surely(&hand, || self.ports.claims.claim(&wish)).await else {
-            return self.give_back_unless_stopped(&hand).await;
+        let Some(answers) = self.store_surely(&parcel.hand, || self.ports.claims.claim(&wish)).await else {
+            return self.give_back_unless_stopped(&parcel.hand).await;
         };
         for answer in answers {
             match answer {
                 Answer::Acquired(claim) => {
-                    let repeat = parcel.account.account.gateway.repeat(&parcel.delivery);
-                    let attempts = claim.history.requests;
-                    let ending = match claim::step(&claim, &parcel.delivery, repeat, self.ports.clock.now()) {
-                        Step::Bury(reason, detail) => Ending::dead(reason, &detail, attempts),
-                        // It was expired when this way was chosen; a clock that went back since
-                        // does not make it young again.
-                        Step::Expire | Step::Send { .. } => Ending::unsent(Status::Expired, attempts),
-                    };
-                    let claimed = Claimed { parcel: parcel.clone(), claim, within: None };
-                    self.apply(claimed, Settlement::End(ending), Signal::Neutral).await;
+                    self.write_outcome(parcel, &claim, outcome(&claim), Signal::Neutral).await;
                 }
-                Answer::Held(rest) => self.wait_for_holder(&parcel, rest).await,
-                Answer::Ended { outcome, same } => self.follow_end(&parcel, outcome, same).await,
+                Answer::Held(rest) => self.wait_for_holder(parcel, rest).await,
+                Answer::Ended { outcome, same } => self.follow_end(parcel, outcome, same).await,
                 // Not an answer to a wish to end; should a store give it, the message comes again.
-                Answer::Paused(_) => self.give_back_unless_stopped(&hand).await,
+                Answer::Paused(_) => self.give_back_unless_stopped(&parcel.hand).await,
             }
         }
     }
@@ -288,13 +298,7 @@ impl Worker {
     /// Nothing was written: the claims go back as they were. Most likely the connection was not
     /// open yet, so one is opened before the next try.
     async fn take_back(&self, account: &AccountState, cargo: Cargo<Parcel>) -> Vec<Parcel> {
-        metrics::provider_request(
-            account.name(),
-            operation_of(&cargo),
-            class_of(&cargo),
-            "too_late",
-            Duration::ZERO,
-        );
+        metrics::write_too_late(account.name());
         let mut back = Vec::new();
         for claimed in cargo.into_claimed() {
             let release = Release { history: claimed.claim.history, signal: Signal::Neutral };
@@ -421,16 +425,34 @@ impl Worker {
     }
 
     async fn apply_end(&self, claimed: &Claimed<Parcel>, ending: Ending, signal: Signal) {
-        let (parcel, claim) = (&claimed.parcel, &claimed.claim);
         let outcome = ending.at(self.ports.clock.now());
+        self.write_outcome(&claimed.parcel, &claimed.claim, outcome, signal).await;
+    }
+
+    async fn write_outcome(&self, parcel: &Parcel, claim: &Claim, outcome: Outcome, signal: Signal) {
         match self.store_surely(&parcel.hand, || self.ports.claims.end(claim, &outcome, signal)).await {
             Some(Fenced(false)) => self.finish(parcel, &outcome).await,
             Some(Fenced(true)) => {
                 tracing::warn!(delivery = %claim.id, "the lease ran out and another worker took over; its result counts");
                 parcel.hand.ticket.requeue().await;
             }
-            // Unwritten: the claim stays `sending`, and whoever finds it treats it as unknown.
-            None => {}
+            None => self.carry_outcome(parcel, outcome).await,
+        }
+    }
+
+    /// The store did not answer for so long that the message must go back; what is known of its end
+    /// goes with it. Lost (the worker stops), the claim stays `sending`, and whoever finds it treats
+    /// it as unknown.
+    async fn carry_outcome(&self, parcel: &Parcel, outcome: Outcome) {
+        if self.is_stopped() {
+            return;
+        }
+        let envelope =
+            Envelope { outcome: Some(outcome), due: None, internal: true, ..parcel.envelope.clone() };
+        let to = parcel.hand.place.clone();
+        let outgoing = self.waiting(parcel, envelope, to, self.ports.clock.now());
+        if self.publish_surely(&parcel.hand, outgoing).await {
+            parcel.hand.ticket.ack().await;
         }
     }
 
@@ -446,7 +468,11 @@ impl Worker {
         cause: &'static str,
     ) {
         let (parcel, claim) = (&claimed.parcel, &claimed.claim);
-        if self.store_surely(&parcel.hand, || self.ports.claims.release(claim, release)).await.is_none() {
+        // Without an answer the claim stays `sending` until its lease ends, and the attempt counts as
+        // one of unknown outcome; the message goes on all the same, with its history.
+        if self.store_surely(&parcel.hand, || self.ports.claims.release(claim, release)).await.is_none()
+            && self.is_stopped()
+        {
             return;
         }
         let job = &parcel.delivery.job;
@@ -498,6 +524,7 @@ impl Marks {
             alone: envelope.alone || self.alone,
             counted: envelope.counted || self.counted,
             crashes: 0,
+            outcome: None,
             due: None,
             ..envelope.clone()
         }

@@ -176,7 +176,7 @@ impl Worker {
 
     /// Picks what the next permit carries; what has expired or must wait is led away without one.
     fn pick(self: &Arc<Self>, dispatcher: &Dispatcher, now: Instant) -> Option<Vec<Parcel>> {
-        loop {
+        while self.is_running() {
             let group =
                 dispatcher.room().lanes.pick(|name| self.admits(name, now), |name| self.most(name, now));
             if group.is_empty() {
@@ -199,6 +199,7 @@ impl Worker {
                 return Some(live);
             }
         }
+        None
     }
 
     fn admits(&self, name: &AccountName, now: Instant) -> bool {

@@ -111,6 +111,10 @@ impl Worker {
     }
 
     async fn lead_parcel(self: Arc<Self>, parcel: Parcel) {
+        if let Some(outcome) = parcel.envelope.outcome.clone() {
+            // Known before its message came here.
+            return self.end_without_request(&parcel, |_| outcome.clone()).await;
+        }
         match self.route(&parcel, 1) {
             Route::Expired => self.expire(parcel).await,
             Route::Wait => self.enqueue(parcel).await,

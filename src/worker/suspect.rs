@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::pipeline::claim;
 use crate::pipeline::classify::Route;
 use crate::pipeline::decode;
 use crate::pipeline::envelope::Envelope;
-use crate::pipeline::send::{Cargo, Claimed};
-use crate::pipeline::settle::{Ending, Settlement, Subject};
+use crate::pipeline::send::Cargo;
+use crate::pipeline::settle::{Ending, Subject};
 use crate::pipeline::suspect::{Treatment, fingerprint, treatment};
-use crate::ports::{Answer, Permit, Purpose};
-use crate::verdict::{DeadReason, Signal};
+use crate::ports::Permit;
+use crate::verdict::DeadReason;
 use crate::worker::intake::Unpacked;
 use crate::worker::parcel::{Hand, Parcel};
 use crate::worker::{Worker, attempt};
@@ -28,21 +27,21 @@ impl Worker {
         let _alone = self.quiet.write().await;
         let claims = &self.ports.claims;
         let Some(times) = self.store_surely(&hand, || claims.count_suspect(&fingerprint)).await else {
-            return;
+            return self.give_back_unless_stopped(&hand).await;
         };
         tracing::warn!(redeliveries = hand.redeliveries, times, place = ?hand.place, "a suspected message is handled alone");
         match treatment(times) {
             Treatment::BuryUnread => return self.bury_unread(&hand).await,
             Treatment::Bury => {
                 let unpacked = self.unpack(&hand);
-                return self.bury_poison(&hand, unpacked).await;
+                self.bury_poison(&hand, unpacked).await;
             }
             Treatment::Alone => {
                 let unpacked = self.unpack(&hand);
                 self.clone().lead_alone(hand.clone(), unpacked).await;
             }
         }
-        // It did no harm this time. Should this not reach the store, the count ends by itself.
+        // It did no harm this time (or waits for its claim, to be buried then). Should this not reach the store, the count ends by itself.
         let _ = self.ports.claims.uncount_suspect(&fingerprint).await;
     }
 
@@ -72,6 +71,9 @@ impl Worker {
     }
 
     async fn lead_one_alone(self: &Arc<Self>, parcel: Parcel) {
+        if let Some(outcome) = parcel.envelope.outcome.clone() {
+            return self.end_without_request(&parcel, |_| outcome.clone()).await;
+        }
         match self.route(&parcel, 1) {
             Route::Send => {
                 let hand = parcel.hand.clone();
@@ -127,23 +129,14 @@ impl Worker {
             return self.bury_unread(hand).await;
         };
         let parcel = Parcel { hand: hand.clone(), envelope, delivery, account };
-        let wish = [claim::request(&parcel.delivery, &parcel.envelope, Purpose::End)];
-        let Some(answers) = self.store_surely(hand, || self.ports.claims.claim(&wish)).await else { return };
-        for answer in answers {
-            match answer {
-                Answer::Acquired(claim) => {
-                    // It may have died right after its request was taken.
-                    let unresolved = claim.history.unresolved_ms.is_some();
-                    let reason = if unresolved { DeadReason::Uncertain } else { DeadReason::Poison };
-                    let ending = Ending::dead(reason, POISON, claim.history.requests);
-                    let claimed = Claimed { parcel: parcel.clone(), claim, within: None };
-                    self.apply(claimed, Settlement::End(ending), Signal::Neutral).await;
-                }
-                Answer::Held(_) | Answer::Paused(_) => hand.ticket.requeue().await,
-                Answer::Ended { outcome, same: true } => self.finish(&parcel, &outcome).await,
-                Answer::Ended { outcome: _, same: false } => self.bury_unread(hand).await,
-            }
-        }
+        let now = self.ports.clock.now();
+        self.end_without_request(&parcel, |claim| {
+            // It may have died right after its request was taken.
+            let unresolved = claim.history.unresolved_ms.is_some();
+            let reason = if unresolved { DeadReason::Uncertain } else { DeadReason::Poison };
+            Ending::dead(reason, POISON, claim.history.requests).at(now)
+        })
+        .await;
     }
 
     async fn bury_unread(&self, hand: &Hand) {

@@ -50,10 +50,11 @@ async fn throttling_uses_up_no_retry_and_is_waited_for_to_the_second() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retry_after_is_honoured_to_the_second() {
-    // The simulator's 503 has no header, so a plain one-shot server stands in for that answer.
-    let world = told(&["503*1"], &[exempt_job("e")]).await;
+    let world = told(&["503=4s*1"], &[exempt_job("e")]).await;
     let times: Vec<u64> = world.provider.ledger().iter().map(|entry| entry.at_us).collect();
     assert_eq!(times.len(), 2);
+    let waited = Duration::from_micros(times[1] - times[0]).as_secs_f64();
+    assert!((4.0..5.5).contains(&waited), "waited {waited} s of 4");
     world.finish().await;
 }
 

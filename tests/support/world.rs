@@ -247,6 +247,11 @@ impl World {
         Ok(())
     }
 
+    /// Says that so many more deliveries are to end, which somebody else published.
+    pub fn expect_more(&mut self, ends: usize) {
+        self.expected += ends;
+    }
+
     async fn offer(
         &self,
         account: String,
