@@ -24,38 +24,40 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# A port that nobody listens on now.
-free_port() {
-    while :; do
-        port=$(awk -v seed="$(od -An -N4 -tu4 /dev/urandom)" 'BEGIN { srand(seed); print 20000 + int(rand() * 12000) }')
-        grep -qi ":$(printf %04X "$port") " /proc/net/tcp /proc/net/tcp6 2>/dev/null || { echo "$port"; return; }
-    done
+# next_port: puts a port that nobody listens on now into $port; each call another one.
+port=$((20000 + RANDOM % 10000))
+next_port() {
+    port=$((port + 1))
+    while grep -qi ":$(printf %04X "$port") " /proc/net/tcp /proc/net/tcp6 2>/dev/null; do port=$((port + 1)); done
 }
 
-# wait_for WHAT LOG COMMAND...: until the command succeeds, for a minute at the most.
+# wait_for WHAT PID LOG COMMAND...: until the command succeeds; a minute at most, and not longer
+# than the process lives.
 wait_for() {
-    what=$1 log=$2
-    shift 2
-    for _ in $(seq 300); do
-        if "$@" >/dev/null 2>&1; then return; fi
+    local what=$1 pid=$2 log=$3 end=$((SECONDS + 60))
+    shift 3
+    until "$@" >/dev/null 2>&1; do
+        if [ $SECONDS -ge $end ] || ! kill -0 "$pid" 2>/dev/null; then
+            echo "paceline: $what did not start; the end of its log:" >&2
+            tail -n 20 "$log" >&2
+            exit 1
+        fi
         sleep 0.2
     done
-    echo "paceline: $what did not start; the end of its log:" >&2
-    tail -n 20 "$log" >&2
-    exit 1
 }
 
 start_redis() {
-    redis_port=$(free_port)
+    next_port
+    redis_port=$port
     mkdir "$folder/redis"
     redis-server --port "$redis_port" --bind 127.0.0.1 --dir "$folder/redis" --appendonly yes \
         >"$folder/redis.log" 2>&1 &
     pids="$! $pids"
-    wait_for Redis "$folder/redis.log" redis-cli -p "$redis_port" ping
+    wait_for Redis $! "$folder/redis.log" redis-cli -p "$redis_port" ping
 }
 
 rabbitmq() {
-    name=$1
+    local name=$1
     shift
     env HOME="$folder" ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 \
         RABBITMQ_NODENAME="paceline-$amqp_port@localhost" RABBITMQ_DIST_PORT="$dist_port" \
@@ -67,7 +69,12 @@ rabbitmq() {
 }
 
 start_rabbitmq() {
-    amqp_port=$(free_port) epmd_port=$(free_port) dist_port=$(free_port)
+    next_port
+    amqp_port=$port
+    next_port
+    epmd_port=$port
+    next_port
+    dist_port=$port
     head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$folder/.erlang.cookie"
     chmod 600 "$folder/.erlang.cookie"
     echo "[]." >"$folder/enabled_plugins"
@@ -77,15 +84,18 @@ start_rabbitmq() {
     pids="$! $pids"
     rabbitmq rabbitmq-server >"$folder/rabbitmq.log" 2>&1 &
     pids="$! $pids"
-    wait_for RabbitMQ "$folder/rabbitmq.log" rabbitmq rabbitmqctl -q await_startup --timeout 60
+    wait_for RabbitMQ $! "$folder/rabbitmq.log" rabbitmq rabbitmqctl -q await_startup --timeout 10
 }
 
 echo "starting RabbitMQ and Redis in $folder"
 start_redis
 start_rabbitmq
 
-simulator_port=$(free_port) admin_port=$(free_port)
-export PUSHWOOSH_TOKEN=a-made-up-token MOENGAGE_PUSH_KEY=a-made-up-key
+next_port
+simulator_port=$port
+next_port
+admin_port=$port
+export PUSHWOOSH_TOKEN=a-made-up-token MOENGAGE_PUSH_KEY=a-made-up-key MOENGAGE_CAMPAIGN_KEY=another
 export PACELINE_CONFIG=config/development.toml
 export PACELINE__QUEUE__URL="amqp://guest:guest@127.0.0.1:$amqp_port/%2f"
 export PACELINE__STORE__URL="redis://127.0.0.1:$redis_port/0"
@@ -114,7 +124,7 @@ settled() {
 }
 
 is_ready() { fetch /readyz | head -n 1 | grep -q " 200 "; }
-wait_for "the worker" "$folder/worker.log" is_ready
+wait_for "the worker" "$worker" "$folder/worker.log" is_ready
 
 jobs=config/jobs.jsonl
 ends=15
@@ -129,7 +139,7 @@ echo "what became of them, as the worker's metrics tell:"
 fetch /metrics | awk -F'[{}"]' '
     BEGIN { printf "  %-8s %-14s %-10s %-9s %6s\n", "account", "operation", "status", "reason", "number" }
     /^paceline_deliveries_settled_total/ {
-        n = split($0, words, " "); printf "  %-8s %-14s %-10s %-9s %6d\n", $3, $5, $7, $9 == "" ? "-" : $9, words[n]
+        n = split($0, words, " "); printf "  %-8s %-14s %-10s %-9s %6d\n", $3, $5, $7, $9 == "" ? "-" : $9, words[n] | "sort"
     }'
 if [ -n "${KEEP:-}" ]; then
     echo

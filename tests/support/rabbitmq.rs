@@ -12,7 +12,11 @@ use std::time::{Duration, Instant};
 use paceline::config::{QueueConfig, Secret};
 use paceline::ports::Chance;
 
-const BIN: &str = "/usr/lib/rabbitmq/bin";
+/// Where Debian's package has the programs. `PACELINE_RABBITMQ_BIN` names another folder with
+/// `rabbitmq-server` and `rabbitmqctl`, to run the suite against another version.
+fn programs() -> PathBuf {
+    std::env::var_os("PACELINE_RABBITMQ_BIN").map_or_else(|| "/usr/lib/rabbitmq/bin".into(), PathBuf::from)
+}
 
 /// How long a server may take to start on a busy machine.
 const START: Duration = Duration::from_secs(90);
@@ -52,7 +56,7 @@ impl Broker {
     /// A server of one's own, running.
     pub fn launch() -> Self {
         assert!(
-            Path::new(BIN).join("rabbitmq-server").exists(),
+            programs().join("rabbitmq-server").exists(),
             "the tests need RabbitMQ: apt-get install rabbitmq-server"
         );
         let folder = tempfile::Builder::new().prefix("paceline-rabbitmq-").tempdir().unwrap().keep();
@@ -159,7 +163,7 @@ impl Broker {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(Path::new(BIN).join(program));
+        let mut command = Command::new(programs().join(program));
         let at = |name: &str| self.folder.join(name);
         command
             .env("HOME", &self.folder)
