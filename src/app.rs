@@ -51,7 +51,7 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
     let chance = Arc::new(SystemChance);
     let broker = RabbitMq::start(config.queue.clone(), &account_names(&config), chance.clone());
     let pools = config.accounts.values().flat_map(|account| account.gateway.pools());
-    let pools = pools.filter(|(_, _, windows)| !windows.is_empty()).map(|(_, key, windows)| (key, windows));
+    let pools = pools.map(|(_, key, windows)| (key, windows));
     let store = RedisStore::connect(StoreSettings::from(&config), pools.collect(), chance.clone()).await?;
     let wire = HttpWire::new(config.worker.connect_timeout, config.worker.request_timeout)
         .context("the HTTP client can't be set up")?;

@@ -35,6 +35,16 @@ pub enum Place {
     Dead,
 }
 
+impl Place {
+    /// The account whose queue it is; `None` for those of all accounts.
+    pub const fn account(&self) -> Option<&AccountName> {
+        match self {
+            Self::Jobs(name) | Self::Retry(name) | Self::Lane(name, _) => Some(name),
+            Self::Due | Self::Dead => None,
+        }
+    }
+}
+
 /// The waits of the delay ladder, in seconds, shortest first. One queue each, for the whole
 /// prefix: a quorum queue costs memory and restart time, so there are few, and a long wait takes
 /// several of them in turn.
@@ -235,6 +245,10 @@ pub struct ClaimRequest {
     pub remembered: History,
     /// The dead id of a replay, which overrides an ended claim once.
     pub replay: Option<String>,
+    /// Fences this holder from others, and makes asking twice harmless: a wish whose answer was lost
+    /// is repeated with the same token, and then finds the claim its own. After any answer was read
+    /// the next wish needs a new one.
+    pub token: String,
 }
 
 /// The right to send and to end one delivery, until its lease runs out.
@@ -252,6 +266,8 @@ pub struct Claim {
     pub history: History,
     /// The store's clock when the claim was made, in milliseconds.
     pub claimed_ms: i64,
+    /// Whether it is the one that finds out whether a paused account works again.
+    pub probe: bool,
     /// No request may be written later than this, lest it outlive the lease.
     pub write_by: Instant,
 }
@@ -361,10 +377,11 @@ pub trait Claims: Send + Sync {
     async fn pause(&self, account: &AccountName) -> Result<(), StoreError>;
     /// Ends any pause of the account.
     async fn resume(&self, account: &AccountName) -> Result<(), StoreError>;
-    /// Counts that a suspected message is about to be handled, and says how often it now was.
-    async fn count_suspect(&self, fingerprint: &str) -> Result<u32, StoreError>;
+    /// Counts that a suspected message is about to be handled, once for each name of a handling, and
+    /// says how often it now was.
+    async fn count_suspect(&self, fingerprint: &str, handling: &str) -> Result<u32, StoreError>;
     /// Takes one such count back: that handling ended quietly.
-    async fn uncount_suspect(&self, fingerprint: &str) -> Result<(), StoreError>;
+    async fn uncount_suspect(&self, fingerprint: &str, handling: &str) -> Result<(), StoreError>;
     /// Whether the store can be used now.
     fn up(&self) -> watch::Receiver<bool>;
     /// Asks the store whether it can be used, and remembers the answer for [`Claims::up`].

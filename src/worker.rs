@@ -2,55 +2,52 @@
 //!
 //! Knows no provider and no server, only [`crate::ports`]. The way of a message through the rooms:
 //! `intake` reads it and decides its route; counted deliveries wait in `dispatch` for a permit;
-//! `attempt` claims, sends and settles; `effects` writes what others see, in the order that the
-//! promises need; `suspect` handles what may have brought a worker down; `due` moves what waited in
+//! `attempt` claims and sends; `outcome` judges the answer and settles; `effects` writes what others
+//! see, in the order that the promises need; `suspect` handles what may have brought a worker down; `due` moves what waited in
 //! the delay ladder; `observe` tells people.
 //!
 //! Invariants:
 //! 1. A message is acked only after everything that follows from it is confirmed by the broker or
 //!    written to the store. Whatever fails leaves it unacked, and it comes again.
 //! 2. A request is made only with a claim (and, if counted, a permit) in hand: [`Cargo`].
-//! 3. No message is held longer than `worker.hold`: it goes back to its queue, so that the broker's
-//!    own consumer timeout is never reached.
+//! 3. No message waits here longer than `worker.hold` for a permit, an account or the store: it goes
+//!    back to its queue, so that the broker's own consumer timeout is never reached.
 //!
 //! [`Cargo`]: crate::pipeline::send::Cargo
 
+use futures_util::FutureExt;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-use futures_util::FutureExt;
-use tokio::sync::{RwLock, Semaphore, mpsc, watch};
+use tokio::sync::{RwLock, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Account, CircuitConfig, RetryConfig, WorkerConfig};
-use crate::job::{AccountName, Pool, Priority};
+use crate::job::{AccountName, Priority};
 use crate::pipeline::permit::lane_prefetch;
 use crate::ports::{
     Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Ticket, Window, Wire,
 };
+use crate::worker::account::AccountState;
 use crate::worker::dispatch::Dispatcher;
-use crate::worker::gate::Gate;
+use crate::worker::parcel::Hand;
 
+mod account;
 mod attempt;
 mod dispatch;
 mod due;
 mod effects;
-pub mod gate;
+mod gate;
 mod intake;
 pub mod observe;
+mod outcome;
 mod parcel;
 mod suspect;
 
 /// Messages taken at once from the end of the delay ladder.
 const DUE_PREFETCH: u16 = 200;
-
-/// A provider's connection is thought cold when nothing was sent for this long.
-const COLD_AFTER: Duration = Duration::from_secs(25);
 
 /// The world a worker lives in.
 pub struct Ports {
@@ -94,41 +91,6 @@ pub enum Stage {
     Stopped,
 }
 
-/// One account, as the worker uses it.
-pub struct AccountState {
-    account: Arc<Account>,
-    gate: Gate,
-    exempt_in_flight: Semaphore,
-    pools: BTreeMap<Pool, PoolKey>,
-    last_request: std::sync::Mutex<Option<Instant>>,
-}
-
-impl AccountState {
-    fn new(account: Arc<Account>, exempt_in_flight: usize) -> Self {
-        let pools = account.gateway.pools().into_iter().map(|(pool, key, _)| (pool, key)).collect();
-        Self {
-            account,
-            gate: Gate::default(),
-            exempt_in_flight: Semaphore::new(exempt_in_flight),
-            pools,
-            last_request: std::sync::Mutex::new(None),
-        }
-    }
-
-    fn name(&self) -> &AccountName {
-        &self.account.name
-    }
-
-    /// Notes a use of the connection now; returns whether it was likely cold.
-    fn touch(&self, now: Instant) -> bool {
-        // Only an Option is swapped under the lock, so a poisoned one is still whole.
-        let mut last = self.last_request.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let cold = last.is_none_or(|at| now.saturating_duration_since(at) > COLD_AFTER);
-        *last = Some(now);
-        cold
-    }
-}
-
 /// A worker.
 pub struct Worker {
     ports: Ports,
@@ -151,25 +113,18 @@ impl Worker {
         accounts: &BTreeMap<AccountName, Arc<Account>>,
         stage: watch::Receiver<Stage>,
     ) -> Arc<Self> {
-        let mut windows: BTreeMap<PoolKey, Vec<Window>> = BTreeMap::new();
-        for account in accounts.values() {
-            windows.extend(
-                account
-                    .gateway
-                    .pools()
-                    .into_iter()
-                    .filter(|(_, _, w)| !w.is_empty())
-                    .map(|(_, key, w)| (key, w)),
-            );
-        }
-        let dispatchers = windows
+        let pools = accounts.values().flat_map(|account| account.gateway.pools());
+        let windows: BTreeMap<PoolKey, Vec<Window>> = pools.map(|(_, key, windows)| (key, windows)).collect();
+        let dispatchers: BTreeMap<PoolKey, Arc<Dispatcher>> = windows
             .into_iter()
             .map(|(key, windows)| (key.clone(), Arc::new(Dispatcher::new(key, windows))))
             .collect();
         let in_flight = manner.worker.requests_in_flight;
         let accounts = accounts
             .iter()
-            .map(|(name, account)| (name.clone(), Arc::new(AccountState::new(account.clone(), in_flight))))
+            .map(|(name, account)| {
+                (name.clone(), Arc::new(AccountState::new(account.clone(), in_flight, &dispatchers)))
+            })
             .collect();
         Arc::new(Self {
             ports,
@@ -195,10 +150,15 @@ impl Worker {
             () = self.watch(&mut loops) => {}
         }
         tracing::info!("draining: taking nothing more, ending what is under way");
-        self.ports.queue.stop().await;
-        self.tasks.close();
+        let ended = async {
+            self.ports.queue.stop().await;
+            // The loops first: what they hold and have not begun goes back to its queue.
+            while loops.join_next().await.is_some() {}
+            self.tasks.close();
+            self.tasks.wait().await;
+        };
         let abandoned = tokio::select! {
-            () = self.tasks.wait() => 0,
+            () = ended => 0,
             () = tokio::time::sleep(self.manner.worker.drain) => self.tasks.len(),
             _ = stage.wait_for(|stage| *stage == Stage::Stopped) => self.tasks.len(),
         };
@@ -243,13 +203,16 @@ impl Worker {
 
     async fn take_in(self: Arc<Self>, mut messages: mpsc::Receiver<Message>) {
         while let Some(message) = messages.recv().await {
-            if !self.is_running() {
-                // It was fetched before the drain began; closing the connection gives it back.
-                continue;
-            }
-            let hand = parcel::Hand::from(message);
+            let hand = Hand::from(message);
             let worker = self.clone();
-            self.spawn(vec![hand.ticket.clone()], async move { worker.admit(hand).await });
+            self.spawn(vec![hand.ticket.clone()], async move {
+                if worker.is_running() {
+                    worker.admit(hand).await;
+                } else {
+                    // Fetched before the drain began.
+                    worker.give_back_unless_stopped(&hand).await;
+                }
+            });
         }
     }
 
@@ -282,11 +245,8 @@ impl Worker {
     }
 }
 
-/// The prefetch of an account's lanes: what its fastest limited pool needs.
+/// The prefetch of an account's lanes: what its fastest pool needs.
 fn default_prefetch(account: &AccountState) -> u16 {
-    let gateway = &account.account.gateway;
-    let per_request = gateway.deliveries_per_request().max(1);
-    let pools = gateway.pools();
-    let limited = pools.iter().filter(|(_, _, windows)| !windows.is_empty());
-    limited.map(|(_, _, windows)| lane_prefetch(windows, per_request)).max().unwrap_or(64)
+    let per_request = account.gateway().deliveries_per_request().max(1);
+    account.rooms().map(|room| lane_prefetch(&room.windows, per_request)).max().unwrap_or(64)
 }

@@ -19,7 +19,7 @@
 //! | `{<prefix>:<account>}:cleared` | set | those, once another delivery was accepted |
 //! | `{<prefix>:pool:<pool key>}` | hash | a pool's next free slot |
 //! | `{<prefix>:pool:<pool key>}:counts` | hash | its slots by second, for people |
-//! | `{<prefix>:suspect}:<fingerprint>` | number | how often a suspected message was handled |
+//! | `{<prefix>:suspect}:<fingerprint>` | set | the handlings of a suspected message that did not end |
 //!
 //! Redis must keep what it is told: `appendonly yes`, `maxmemory-policy noeviction`. The user needs
 //! `INFO`, `TIME`, `EVAL`, `EVALSHA`, `SCRIPT LOAD` and the commands for strings, hashes and sets.
@@ -89,7 +89,6 @@ impl From<&Config> for StoreSettings {
 pub struct RedisStore {
     link: Arc<Link>,
     settings: StoreSettings,
-    chance: Arc<dyn Chance>,
     scripts: ClaimScripts,
     permits: Script,
     pools: HashMap<PoolKey, Pool>,
@@ -121,11 +120,10 @@ impl RedisStore {
             });
         }
         let probe_key = format!("{{{}:probe}}", settings.prefix);
-        let link = Link::start(&settings.url, settings.timeout, probe_key, chance.clone()).await?;
+        let link = Link::start(&settings.url, settings.timeout, probe_key, chance).await?;
         Ok(Arc::new(Self {
             link,
             settings,
-            chance,
             scripts: ClaimScripts::new(),
             permits: Script::new(permits::LIVE),
             pools: by_key,

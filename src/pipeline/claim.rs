@@ -37,7 +37,7 @@ pub fn step(claim: &Claim, delivery: &Delivery, repeat: Repeat, now: Timestamp) 
     match claim.history.unresolved_ms {
         None if expired => Step::Expire,
         None => Step::Send { within: None },
-        Some(since_ms) => resend(repeat, claim.claimed_ms - since_ms, expired),
+        Some(since_ms) => resend(repeat, claim.claimed_ms.saturating_sub(since_ms), expired),
     }
 }
 
@@ -64,7 +64,7 @@ fn resend(repeat: Repeat, age_ms: i64, expired: bool) -> Step {
 }
 
 /// The wish for a claim on a delivery.
-pub fn request(delivery: &Delivery, envelope: &Envelope, purpose: Purpose) -> ClaimRequest {
+pub fn request(delivery: &Delivery, envelope: &Envelope, purpose: Purpose, token: &str) -> ClaimRequest {
     ClaimRequest {
         account: delivery.job.account.clone(),
         id: delivery.id.clone(),
@@ -72,6 +72,7 @@ pub fn request(delivery: &Delivery, envelope: &Envelope, purpose: Purpose) -> Cl
         purpose,
         remembered: envelope.remembered,
         replay: envelope.replay.clone(),
+        token: token.to_owned(),
     }
 }
 

@@ -29,6 +29,8 @@ const DUE_TO: &str = "paceline-due-to";
 const DUE_ACCOUNT: &str = "paceline-due-account";
 /// The longest header that is carried on; W3C allows a tracestate of 512.
 const MAX_HEADER_BYTES: usize = 1_024;
+/// The highest count of attempts that is believed.
+const MAX_COUNT: u32 = 1_000_000;
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 /// A producer's wish to get the receipts of its job.
@@ -86,15 +88,17 @@ impl Envelope {
     /// hints of ours, or a producer's whims.
     pub fn read(properties: &Properties, now: Timestamp, chance: &dyn Chance) -> Self {
         let own_instance = bounded(properties, INSTANCE);
-        let instance = match (own_instance, &properties.message_id) {
+        let message_id = properties.message_id.clone().filter(|id| !id.is_empty());
+        let instance = match (own_instance, &message_id) {
             (Some(text), _) => Instance::from_header(text),
             (None, Some(id)) => Instance::of(id, 0),
             (None, None) => Instance::of(&chance.unique(), 0),
         };
+        let internal = own_instance.is_some();
         Self {
             instance,
-            internal: own_instance.is_some(),
-            message_id: properties.message_id.clone(),
+            internal,
+            message_id,
             published_at: millis(properties.header(PUBLISHED_AT)).or(properties.timestamp).unwrap_or(now),
             reply: properties.reply_to.as_ref().map(|queue| Reply {
                 queue: queue.clone(),
@@ -107,16 +111,14 @@ impl Envelope {
                 })
                 .collect(),
             replay: bounded(properties, REPLAY).map(str::to_owned),
-            remembered: History {
-                requests: number(properties.header(REQUESTS)).unwrap_or(0),
-                retries: number(properties.header(RETRIES)).unwrap_or(0),
-                first_attempt_ms: number(properties.header(FIRST_ATTEMPT)),
-                unresolved_ms: number(properties.header(UNRESOLVED)),
-            },
-            alone: properties.header(ALONE).is_some(),
-            counted: properties.header(COUNTED).is_some(),
+            remembered: if internal { read_history(properties) } else { History::default() },
+            alone: internal && properties.header(ALONE).is_some(),
+            counted: internal && properties.header(COUNTED).is_some(),
             crashes: carried_crashes(properties),
-            outcome: properties.header(OUTCOME).and_then(|text| serde_json::from_str(text).ok()),
+            outcome: properties
+                .header(OUTCOME)
+                .filter(|_| internal)
+                .and_then(|text| serde_json::from_str(text).ok()),
             due: read_due(properties),
         }
     }
@@ -186,9 +188,37 @@ fn bounded<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
     properties.header(name).filter(|value| value.len() <= MAX_HEADER_BYTES)
 }
 
+/// Whether a worker held the message before and gave it back, with the time of its publishing.
+pub fn was_given_back(properties: &Properties) -> bool {
+    properties.header(PUBLISHED_AT).is_some()
+}
+
+/// The properties of a message that goes back to its queue as it is, except that the time of its
+/// publishing is kept: a producer may have said none, and then it was the time of intake.
+pub fn given_back(properties: &Properties, now: Timestamp, chance: &dyn Chance) -> Properties {
+    let published_at = Envelope::read(properties, now, chance).published_at;
+    let mut kept = properties.clone();
+    kept.set_header(PUBLISHED_AT, published_at.as_millisecond().to_string());
+    kept
+}
+
+/// Attempts, as a message of ours remembers them. Bounded, so that no arithmetic on them overflows
+/// whatever a header says.
+fn read_history(properties: &Properties) -> History {
+    let count = |name| number(properties.header(name)).unwrap_or(0).min(MAX_COUNT);
+    let moment = |name| millis(properties.header(name)).map(Timestamp::as_millisecond);
+    History {
+        requests: count(REQUESTS),
+        retries: count(RETRIES),
+        first_attempt_ms: moment(FIRST_ATTEMPT),
+        unresolved_ms: moment(UNRESOLVED),
+    }
+}
+
 /// [`Envelope::crashes`], without reading the rest: the message may be one that must be read alone.
 pub fn carried_crashes(properties: &Properties) -> u32 {
-    number(properties.header(CRASHES)).unwrap_or(0)
+    let own = properties.header(INSTANCE).is_some();
+    number(properties.header(CRASHES)).filter(|_| own).unwrap_or(0).min(MAX_COUNT)
 }
 
 fn number<T: std::str::FromStr>(text: Option<&str>) -> Option<T> {
@@ -250,7 +280,8 @@ mod tests {
     #[test]
     fn a_producers_message_gets_its_instance_from_the_message_id_or_a_unique_one() {
         let named = Properties { message_id: Some("m-1".into()), ..Properties::default() };
-        let cases = [(named, "m-1/0"), (Properties::default(), "unique/0")];
+        let nameless = Properties { message_id: Some(String::new()), ..Properties::default() };
+        let cases = [(named, "m-1/0"), (nameless, "unique/0"), (Properties::default(), "unique/0")];
         for (properties, expected) in cases {
             let envelope = Envelope::read(&properties, now(), &Fixed);
             assert_eq!(envelope.instance.as_str(), expected);
@@ -302,6 +333,21 @@ mod tests {
         assert_eq!(envelope.remembered, History::default());
         assert_eq!((envelope.crashes, envelope.due), (0, None));
         assert_eq!(envelope.published_at, now());
+    }
+
+    #[test]
+    fn only_our_own_messages_bring_a_history_and_no_more_than_arithmetic_bears() {
+        let mut properties = Properties::default();
+        for name in [REQUESTS, RETRIES, CRASHES] {
+            properties.set_header(name, u32::MAX.to_string());
+        }
+        properties.set_header(UNRESOLVED, i64::MIN.to_string());
+        let foreign = Envelope::read(&properties, now(), &Fixed);
+        assert_eq!((foreign.remembered, foreign.crashes), (History::default(), 0));
+        properties.set_header(INSTANCE, "m/0");
+        let ours = Envelope::read(&properties, now(), &Fixed);
+        assert_eq!((ours.remembered.requests, ours.remembered.unresolved_ms), (MAX_COUNT, None));
+        assert_eq!(ours.crashes, MAX_COUNT);
     }
 
     #[test]

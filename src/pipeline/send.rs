@@ -143,6 +143,7 @@ mod tests {
             token: "k".into(),
             history: History::default(),
             claimed_ms: 0,
+            probe: false,
             write_by: now + Duration::from_secs(lease),
         };
         Claimed { parcel: Parcel(delivery), claim, within: within.map(Duration::from_secs) }

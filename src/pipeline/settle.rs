@@ -120,7 +120,7 @@ pub enum Settlement {
 pub fn decide(fate: Fate, situation: &Situation<'_>) -> Settlement {
     let before = situation.before;
     let made = History {
-        requests: before.requests + 1,
+        requests: before.requests.saturating_add(1),
         first_attempt_ms: before.first_attempt_ms.or(Some(situation.claimed_ms)),
         ..before
     };
@@ -131,7 +131,7 @@ pub fn decide(fate: Fate, situation: &Situation<'_>) -> Settlement {
         Fate::Refused { reason } => Settlement::End(refused(&reason, &made)),
         Fate::NotReached => back(before, "partial"),
         Fate::Unblamed => alone(back(made, "unblamed")),
-        Fate::Misconfigured { cause: _ } => back(made, "misconfigured"),
+        Fate::Misconfigured { cause: _ } => alone(back(made, "misconfigured")),
         Fate::Throttled { retry_after: _ } => counted(back(made, "throttled")),
         Fate::NotSent { cause } => retry(before, &cause, "not_sent", None, situation),
         Fate::Failed { cause, retry_after } => retry(made, &cause, "failed", retry_after, situation),
@@ -176,7 +176,7 @@ fn retry(
     at_least: Option<Duration>,
     situation: &Situation<'_>,
 ) -> Settlement {
-    let history = History { retries: history.retries + u32::from(!situation.probe), ..history };
+    let history = History { retries: history.retries.saturating_add(u32::from(!situation.probe)), ..history };
     let delay = backoff::wait(situation.policy, history.retries, situation.unit)
         .max(at_least.unwrap_or_default())
         .max(Duration::from_secs(LADDER_SECONDS[0]));
@@ -206,8 +206,8 @@ fn unknown(made: History, cause: &str, situation: &Situation<'_>) -> Settlement 
         Repeat::Within(window) => {
             // The attempt itself took part of the window; how much is known when it is claimed
             // again, and `claim::step` decides then. Here only the wait must not waste the rest.
-            let spent = Duration::from_millis((situation.claimed_ms - since).unsigned_abs());
-            let rest = window.saturating_sub(spent + WINDOW_MARGIN);
+            let spent = Duration::from_millis(situation.claimed_ms.saturating_sub(since).unsigned_abs());
+            let rest = window.saturating_sub(spent.saturating_add(WINDOW_MARGIN));
             match retry(history, cause, "unknown", None, situation) {
                 Settlement::Later { delay, history, alone, counted, cause } if !rest.is_zero() => {
                     Settlement::Later { delay: delay.min(rest / 4), history, alone, counted, cause }

@@ -245,9 +245,10 @@ impl Gateway for Engaged {
     }
 
     fn fallback_pool(&self, delivery: &Delivery) -> Option<Pool> {
-        match Operation::of(delivery) {
+        match (Operation::of(delivery), delivery.class) {
             // Exempt only where there is no limit at all.
-            Operation::SendPush => None,
+            (Operation::SendPush, Class::Exempt) => Some(PUSH),
+            (Operation::SendPush, Class::Counted(_)) => None,
         }
     }
 

@@ -196,9 +196,8 @@ impl Gateway for Pushed {
     }
 
     fn fallback_pool(&self, delivery: &Delivery) -> Option<Pool> {
-        let limited = self.account.requests_per_minute.is_some();
         match (Operation::of(delivery), delivery.class) {
-            (Operation::CreateMessage, Class::Exempt) => limited.then_some(MESSAGES),
+            (Operation::CreateMessage, Class::Exempt) => Some(MESSAGES),
             (Operation::CreateMessage, Class::Counted(_)) => None,
         }
     }

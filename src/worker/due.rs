@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::pipeline::decode;
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::send::until;
-use crate::pipeline::settle::{self, Ending, Subject};
+use crate::pipeline::settle::{self, Ending};
 use crate::ports::{Destination, Message, Outgoing, PublishError};
 use crate::verdict::DeadReason;
 use crate::worker::Worker;
@@ -27,7 +28,7 @@ impl Worker {
         let envelope = Envelope::read(&hand.properties, now, self.ports.chance.as_ref());
         let Some(due) = envelope.due.clone() else {
             return self
-                .bury_stray(hand, &envelope, "a message in the due queue that names no queue to go to")
+                .bury_stray(hand, envelope, "a message in the due queue that names no queue to go to")
                 .await;
         };
         let (destination, due) = match settle::rung(until(now, due.at)) {
@@ -41,7 +42,7 @@ impl Worker {
                 hand.ticket.ack().await;
             }
             Err(PublishError::Unroutable) => {
-                self.bury_stray(hand, &envelope, "the account's queue is gone: it is no longer configured")
+                self.bury_stray(hand, envelope, "the account's queue is gone: it is no longer configured")
                     .await;
             }
             Err(PublishError::Refused | PublishError::Unconfirmed(_)) => {
@@ -52,15 +53,14 @@ impl Worker {
         }
     }
 
-    /// A message that is not ours, in a queue that is: nothing may vanish, so it is kept for a
-    /// person, under the first account.
-    async fn bury_stray(&self, hand: &Hand, envelope: &Envelope, why: &str) {
-        let Some(account) = self.accounts.keys().next() else { return };
-        let subject = Subject { account, operation: None, id: None, job_id: None, envelope, meta: None };
-        let ending = Ending::dead(DeadReason::Invalid, why, 0);
-        let outcome = ending.at(self.ports.clock.now());
-        if self.write_end(hand, &subject, &outcome, hand.body.clone(), None).await {
-            hand.ticket.ack().await;
-        }
+    /// A message that can go nowhere: nothing may vanish, so it is kept for a person.
+    async fn bury_stray(&self, hand: &Hand, envelope: Envelope, why: &str) {
+        let named = envelope.due.as_ref().and_then(|due| due.to.account()).cloned();
+        let Some(account) = named.or_else(|| self.accounts.keys().next().cloned()) else { return };
+        let unresolved = envelope.remembered.unresolved_ms.is_some();
+        let reason = if unresolved { DeadReason::Uncertain } else { DeadReason::Invalid };
+        let ending = Ending::dead(reason, why, envelope.remembered.requests);
+        let body = decode::mask_credentials(&hand.body).into();
+        self.bury_nameless(hand, &account, envelope, ending, body).await;
     }
 }

@@ -1,7 +1,7 @@
 //! What others see of an end, and how a message leaves this worker.
 //!
-//! Each effect is tried again until the broker or the store has confirmed it, or until the message
-//! is stale: then it comes again, and its claim answers for it.
+//! Each effect is tried again until the broker has confirmed it, or until the message is stale: then
+//! it comes again, and its claim answers for it. The store is asked until the message must go back.
 
 use std::time::Duration;
 
@@ -9,17 +9,22 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::backoff;
-use crate::job::Priority;
+use crate::job::{AccountName, Priority};
 use crate::metrics;
-use crate::pipeline::settle::{self, Subject};
+use crate::pipeline::envelope::{Envelope, given_back};
+use crate::pipeline::settle::{self, Ending, Subject};
 use crate::ports::{Destination, Outgoing, PublishError, StoreError};
 use crate::verdict::{Outcome, Status};
 use crate::worker::Worker;
+use crate::worker::intake::without_our_reply;
 use crate::worker::parcel::{Hand, Parcel};
 
 /// Waits between tries of an effect: the first bound, doubling, up to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// So often a receipt to a producer's own queue is tried.
+const REPLY_TRIES: u32 = 3;
 
 impl Worker {
     /// Publishes until the broker has confirmed it. `false` when it gave up, because the message
@@ -31,14 +36,14 @@ impl Worker {
                 Ok(()) => return true,
                 Err(error) => error,
             };
-            if is_lost_reply(&outgoing.destination, &error) {
-                tracing::warn!("a reply queue is gone; the receipt went to the exchange only");
+            tries += 1;
+            if is_lost_reply(&outgoing.destination, &error, tries) {
+                tracing::warn!(%error, "a reply queue does not take its receipt; it went to the exchange only");
                 return true;
             }
             if hand.ticket.is_stale() || self.is_stopped() {
                 return false;
             }
-            tries += 1;
             tracing::warn!(%error, destination = describe(&outgoing.destination), tries, "publishing failed; trying again");
             self.wait_before_try(tries).await;
         }
@@ -87,7 +92,7 @@ impl Worker {
         let outgoing = Outgoing {
             destination: Destination::Place(hand.place.clone()),
             body: hand.body.clone(),
-            properties: hand.properties.clone(),
+            properties: given_back(&hand.properties, self.ports.clock.now(), self.ports.chance.as_ref()),
         };
         if self.publish_surely(hand, outgoing).await {
             hand.ticket.ack().await;
@@ -115,6 +120,23 @@ impl Worker {
         }
         self.tell_end(subject, outcome, priority);
         true
+    }
+
+    /// Ends a message of which nothing more can or may be read, under an account's name.
+    pub(super) async fn bury_nameless(
+        &self,
+        hand: &Hand,
+        account: &AccountName,
+        envelope: Envelope,
+        ending: Ending,
+        body: Bytes,
+    ) {
+        let envelope = without_our_reply(envelope, &self.manner.prefix);
+        let subject =
+            Subject { account, operation: None, id: None, job_id: None, envelope: &envelope, meta: None };
+        if self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, None).await {
+            hand.ticket.ack().await;
+        }
     }
 
     /// The effects of an end, then the ack.
@@ -158,8 +180,15 @@ impl Worker {
     }
 }
 
-fn is_lost_reply(destination: &Destination, error: &PublishError) -> bool {
-    matches!(destination, Destination::Reply { .. }) && *error == PublishError::Unroutable
+/// A receipt to a producer's own queue is a courtesy beside the one to the exchange: a queue that is
+/// gone, full or without a majority must not hold up everybody else.
+fn is_lost_reply(destination: &Destination, error: &PublishError, tries: u32) -> bool {
+    let is_reply = matches!(destination, Destination::Reply { .. });
+    is_reply
+        && match error {
+            PublishError::Unroutable | PublishError::Refused => true,
+            PublishError::Unconfirmed(_) => tries >= REPLY_TRIES,
+        }
 }
 
 /// A destination without a producer's own words.

@@ -66,36 +66,36 @@ impl Gate {
         !was_open
     }
 
-    /// Takes the right to be the one that goes while it is half open; `true` as well when it is
-    /// open and no such right is needed.
-    pub fn enter(&self, now: Instant) -> bool {
+    /// Goes through, if it lets through now: `Some(true)` as the one that goes while it is half
+    /// open, which must [`Gate::leave`] when its result is known.
+    pub fn enter(&self, now: Instant) -> Option<bool> {
         let mut known = self.lock();
         match state_of(&known, now) {
-            GateState::Open => true,
-            GateState::Closed(_) | GateState::HalfOpen { free: false } => false,
+            GateState::Open => Some(false),
+            GateState::Closed(_) | GateState::HalfOpen { free: false } => None,
             GateState::HalfOpen { free: true } => {
                 known.probing = true;
-                true
+                Some(true)
             }
         }
     }
 
-    /// Gives that right back without a result.
+    /// The one that went while it was half open is done.
     pub fn leave(&self) {
         self.lock().probing = false;
         self.changed.notify_waiters();
     }
 
     /// Waits until [`Gate::enter`] succeeds.
-    pub async fn pass(&self) {
+    pub async fn pass(&self) -> bool {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // Listen first, look second: a change in between must not be missed.
             changed.as_mut().enable();
             let now = Instant::now();
-            if self.enter(now) {
-                return;
+            if let Some(probing) = self.enter(now) {
+                return probing;
             }
             match self.state(now) {
                 GateState::Closed(until) => {
@@ -139,14 +139,15 @@ mod tests {
         let gate = Gate::default();
         assert_eq!(gate.state(Instant::now()), GateState::Open);
         assert!(gate.learn(pause(5), Instant::now()));
-        assert!(!gate.enter(Instant::now()));
+        assert_eq!(gate.enter(Instant::now()), None);
         tokio::time::advance(Duration::from_secs(5)).await;
-        assert!(gate.enter(Instant::now()));
+        assert_eq!(gate.enter(Instant::now()), Some(true));
         assert_eq!(gate.state(Instant::now()), GateState::HalfOpen { free: false });
-        assert!(!gate.enter(Instant::now()));
+        assert_eq!(gate.enter(Instant::now()), None);
         gate.leave();
-        assert!(gate.enter(Instant::now()));
+        assert_eq!(gate.enter(Instant::now()), Some(true));
         assert!(gate.open());
+        assert_eq!(gate.enter(Instant::now()), Some(false));
         assert_eq!(gate.state(Instant::now()), GateState::Open);
         assert!(!gate.open());
     }

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use crate::job::{Finding, Job};
+use crate::job::{Delivery, Finding, Job};
 use crate::metrics;
 use crate::pipeline::classify::{self, Route};
 use crate::pipeline::decode::{self, Fragments};
-use crate::pipeline::envelope::{Due, Envelope, carried_crashes};
+use crate::pipeline::envelope::{Due, Envelope, carried_crashes, was_given_back};
 use crate::pipeline::settle::{self, Ending, Subject};
 use crate::pipeline::suspect::is_suspect;
 use crate::ports::{Destination, Outgoing, Place};
 use crate::providers::{Planned, Unfit};
 use crate::verdict::DeadReason;
+use crate::worker::Worker;
+use crate::worker::account::AccountState;
 use crate::worker::parcel::{Hand, Parcel};
-use crate::worker::{AccountState, Worker};
 
 /// What a message turned out to be.
 pub(super) enum Unpacked {
@@ -46,7 +47,8 @@ impl Worker {
         let envelope = Envelope::read(&hand.properties, self.ports.clock.now(), self.ports.chance.as_ref());
         let account = hand.account().and_then(|name| self.accounts.get(name));
         let Some(account) = account.cloned() else { return Unpacked::Foreign };
-        if !envelope.internal {
+        let first_seen = !envelope.internal && hand.redeliveries == 0 && !was_given_back(&hand.properties);
+        if first_seen {
             metrics::job_received(account.name());
         }
         let decoded = if envelope.internal {
@@ -62,8 +64,10 @@ impl Worker {
                 return Unpacked::Invalid { account, envelope, findings, fragments };
             }
         };
-        let gateway = account.account.gateway.as_ref();
-        match classify::plan(gateway, account.name(), &job, &envelope, &self.manner.prefix) {
+        if first_seen {
+            tell_warnings(&account, &job);
+        }
+        match classify::plan(account.gateway(), account.name(), &job, &envelope, &self.manner.prefix) {
             Ok(planned) => Unpacked::Pieces { account, envelope, planned },
             Err(findings) => {
                 let envelope = without_our_reply(envelope, &self.manner.prefix);
@@ -106,8 +110,21 @@ impl Worker {
                     hand.ticket.ack().await;
                 }
             }
-            Some(Ok(delivery)) => self.lead_parcel(Parcel { hand, envelope, delivery, account }).await,
+            Some(Ok(delivery)) => {
+                let parcel = self.parcel(hand, envelope, delivery, account);
+                self.lead_parcel(parcel).await;
+            }
         }
+    }
+
+    pub(super) fn parcel(
+        &self,
+        hand: Hand,
+        envelope: Envelope,
+        delivery: Delivery,
+        account: Arc<AccountState>,
+    ) -> Parcel {
+        Parcel { hand, envelope, delivery, account, token: self.ports.chance.unique(), late: 0 }
     }
 
     async fn lead_parcel(self: Arc<Self>, parcel: Parcel) {
@@ -152,8 +169,8 @@ impl Worker {
             async move {
                 match piece {
                     Ok(delivery) => {
-                        let (hand, account) = (hand.clone(), account.clone());
-                        worker.send_on(&Parcel { hand, envelope, delivery, account }, pieces).await
+                        let parcel = worker.parcel(hand.clone(), envelope, delivery, account.clone());
+                        worker.send_on(&parcel, pieces).await
                     }
                     Err(unfit) => {
                         let body = decode::encode(&unfit.job).into();
@@ -201,7 +218,7 @@ impl Worker {
             envelope,
             meta: fragments.meta.as_ref(),
         };
-        let ending = Ending::dead(DeadReason::Invalid, &listed(findings), 0);
+        let ending = invalid(envelope, findings);
         let body = decode::mask_credentials(&hand.body).into();
         if self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, None).await {
             hand.ticket.ack().await;
@@ -221,7 +238,7 @@ impl Worker {
             envelope,
             meta: unfit.job.meta.as_ref(),
         };
-        let ending = Ending::dead(DeadReason::Invalid, &listed(&unfit.findings), 0);
+        let ending = invalid(envelope, &unfit.findings);
         let priority = Some(unfit.job.priority);
         self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, priority).await
     }
@@ -245,7 +262,7 @@ impl Worker {
 }
 
 /// An invalid job's receipts go to its reply queue too, unless that is one of ours.
-fn without_our_reply(envelope: Envelope, prefix: &str) -> Envelope {
+pub(super) fn without_our_reply(envelope: Envelope, prefix: &str) -> Envelope {
     if classify::names_our_queue(&envelope, prefix) { Envelope { reply: None, ..envelope } } else { envelope }
 }
 
@@ -263,7 +280,23 @@ fn fragments_of(job: &Job) -> Fragments {
 }
 
 fn account_operations(account: &AccountState) -> &'static [&'static str] {
-    crate::providers::by_name(account.account.provider).map_or(&[], |provider| provider.operations())
+    crate::providers::by_name(account.provider()).map_or(&[], |provider| provider.operations())
+}
+
+/// The end of what breaks the rules. One that was tried before, under rules that have changed since,
+/// may have been pushed.
+fn invalid(envelope: &Envelope, findings: &[Finding]) -> Ending {
+    let unresolved = envelope.remembered.unresolved_ms.is_some();
+    let reason = if unresolved { DeadReason::Uncertain } else { DeadReason::Invalid };
+    Ending::dead(reason, &listed(findings), envelope.remembered.requests)
+}
+
+/// What is worth telling of a job that is sent all the same.
+fn tell_warnings(account: &AccountState, job: &Job) {
+    let warnings = account.gateway().warnings(job);
+    if !warnings.is_empty() {
+        tracing::warn!(account = %account.name(), job = %job.transaction_id, warnings = listed(&warnings), "passed through");
+    }
 }
 
 fn listed(findings: &[Finding]) -> String {

@@ -10,8 +10,9 @@ use crate::metrics::{self, CircuitState, Dependency};
 use crate::pipeline::permit::Lane;
 use crate::pipeline::send::until;
 use crate::ports::{PauseCause, Place};
+use crate::worker::Worker;
+use crate::worker::account::AccountState;
 use crate::worker::gate::GateState;
-use crate::worker::{AccountState, Worker};
 
 /// How ready a worker is to do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,28 +88,26 @@ impl Worker {
         }
     }
 
-    /// A pause that another worker or a person caused is seen here too, by whoever looks.
+    /// A pause that another worker or a person caused or ended is seen here too, by whoever looks.
     async fn refresh_pause(&self, account: &AccountState) {
-        if let Ok(Some(pause)) = self.ports.claims.pause_of(account.name()).await
-            && account.gate.state(Instant::now()) == GateState::Open
-        {
-            self.learn_pause(account, pause);
+        let open = account.gate_state(Instant::now()) == GateState::Open;
+        match self.ports.claims.pause_of(account.name()).await {
+            Ok(Some(pause)) if open => self.learn_pause(account, pause),
+            // Throttling is not the store's to know.
+            Ok(None) if account.pause_cause() != Some(PauseCause::Throttled) => self.open_gate(account),
+            Ok(_) | Err(_) => {}
         }
     }
 
     pub(super) fn tell_gate(&self, account: &AccountState) {
         let name = account.name();
         let now = Instant::now();
-        let state = account.gate.state(now);
-        let cause = account.gate.cause();
+        let state = account.gate_state(now);
+        let cause = account.pause_cause();
         for known in [PauseCause::Credentials, PauseCause::Circuit, PauseCause::Operator] {
             metrics::account_paused(name, known, cause == Some(known) && state != GateState::Open);
         }
-        let throttled = account
-            .pools
-            .values()
-            .filter_map(|key| self.dispatchers.get(key))
-            .any(|room| room.is_paused(now));
+        let throttled = account.rooms().any(|room| room.is_paused(now));
         metrics::account_paused(name, PauseCause::Throttled, throttled);
         let circuit = match (cause, state) {
             (Some(PauseCause::Circuit), GateState::Closed(_)) => CircuitState::Open,
@@ -123,7 +122,7 @@ impl Worker {
 
     async fn tell_use(&self, account: &AccountState) {
         let mut most: f64 = 0.0;
-        for dispatcher in account.pools.values().filter_map(|key| self.dispatchers.get(key)) {
+        for dispatcher in account.rooms() {
             let Ok(usage) = self.ports.permits.usage(&dispatcher.key).await else { continue };
             let minute = Duration::from_secs(60);
             let limit = dispatcher.windows.iter().find(|window| window.length == minute);

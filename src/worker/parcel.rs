@@ -6,12 +6,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::job::{AccountName, Delivery, DeliveryId};
+use crate::pipeline::claim;
 use crate::pipeline::decode;
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::permit::Waiting;
 use crate::pipeline::settle::Subject;
-use crate::ports::{Message, Place, Properties, Ticket};
-use crate::worker::AccountState;
+use crate::ports::{ClaimRequest, Message, Place, Properties, Purpose, Ticket};
+use crate::worker::account::AccountState;
 
 /// A message in hand; clones settle the same message.
 #[derive(Clone)]
@@ -40,10 +41,7 @@ impl From<Message> for Hand {
 impl Hand {
     /// The account whose queue it came from.
     pub fn account(&self) -> Option<&AccountName> {
-        match &self.place {
-            Place::Jobs(name) | Place::Retry(name) | Place::Lane(name, _) => Some(name),
-            Place::Due | Place::Dead => None,
-        }
+        self.place.account()
     }
 }
 
@@ -58,9 +56,18 @@ pub struct Parcel {
     pub delivery: Delivery,
     /// Its account.
     pub account: Arc<AccountState>,
+    /// Fences the next claim on it; see [`ClaimRequest::token`].
+    pub token: String,
+    /// How often in a row its request missed its time.
+    pub late: u32,
 }
 
 impl Parcel {
+    /// The wish for a claim on it.
+    pub fn wish(&self, purpose: Purpose) -> ClaimRequest {
+        claim::request(&self.delivery, &self.envelope, purpose, &self.token)
+    }
+
     /// What receipts and dead letters say of it.
     pub fn subject(&self) -> Subject<'_> {
         let job = &self.delivery.job;

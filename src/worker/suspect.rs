@@ -9,79 +9,115 @@ use crate::pipeline::classify::Route;
 use crate::pipeline::decode;
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::send::Cargo;
-use crate::pipeline::settle::{Ending, Subject};
+use crate::pipeline::settle::Ending;
 use crate::pipeline::suspect::{Treatment, fingerprint, treatment};
 use crate::ports::Permit;
 use crate::verdict::DeadReason;
+use crate::worker::Worker;
 use crate::worker::intake::Unpacked;
 use crate::worker::parcel::{Hand, Parcel};
-use crate::worker::{Worker, attempt};
 
-/// How long a suspect may wait for a permit while everything else stands still.
+/// How long a suspect may wait for a permit before it goes back to wait in its queue.
 const LONGEST_WAIT_FOR_PERMIT: Duration = Duration::from_secs(10);
 
+/// How long a suspect that can't be sent now waits before it comes again.
+const WAIT_BEFORE_RETURN: Duration = Duration::from_secs(5);
+
+const POISON: &str = "handling this message brought a worker down again and again";
+
+/// What of a suspected message is done with nothing else under way.
+enum Work {
+    /// Reading it.
+    Read,
+    /// Leading what was read to its end.
+    Lead(Box<Unpacked>),
+    /// Sending it on a permit.
+    Spend(Box<Parcel>, Permit),
+}
+
 impl Worker {
-    /// Handles a suspected message with nothing else under way.
+    /// Handles a suspected message. Each step that could be what kills is done with nothing else
+    /// under way; waiting for a permit is not, so that nobody else waits with it.
     pub(super) async fn handle_suspect(self: Arc<Self>, hand: Hand) {
+        let Some(unpacked) = self.alone(&hand, Work::Read).await else { return };
+        match self.permit_needed(&hand, unpacked) {
+            Ok(parcel) => match self.permit_soon(&parcel).await {
+                Some(permit) => {
+                    self.alone(&hand, Work::Spend(Box::new(parcel), permit)).await;
+                }
+                None => self.return_later(&parcel).await,
+            },
+            Err(unpacked) => {
+                self.alone(&hand, Work::Lead(unpacked)).await;
+            }
+        }
+    }
+
+    /// The one delivery of the message, if it waits for a permit.
+    fn permit_needed(&self, hand: &Hand, unpacked: Unpacked) -> Result<Parcel, Box<Unpacked>> {
+        let parcel = self.single(hand, unpacked)?;
+        if parcel.envelope.outcome.is_none() && self.route(&parcel, 1) == Route::Wait {
+            return Ok(parcel);
+        }
+        let Parcel { account, envelope, delivery, .. } = parcel;
+        Err(Box::new(Unpacked::Pieces { account, envelope, planned: vec![Ok(delivery)] }))
+    }
+
+    /// Does a step with nothing else under way, counted in the store while it lasts. `Some` with
+    /// what was read, when that was the step and it ended quietly.
+    async fn alone(self: &Arc<Self>, hand: &Hand, work: Work) -> Option<Unpacked> {
         let fingerprint = fingerprint(hand.account(), hand.properties.message_id.as_deref(), &hand.body);
-        let _alone = self.quiet.write().await;
-        let claims = &self.ports.claims;
-        let Some(times) = self.store_surely(&hand, || claims.count_suspect(&fingerprint)).await else {
-            return self.give_back_unless_stopped(&hand).await;
+        let handling = self.ports.chance.unique();
+        let _quiet = self.quiet.write().await;
+        if hand.ticket.is_stale() {
+            return None;
+        }
+        let counted =
+            self.store_surely(hand, || self.ports.claims.count_suspect(&fingerprint, &handling)).await;
+        let Some(times) = counted else {
+            self.give_back_unless_stopped(hand).await;
+            return None;
         };
         tracing::warn!(redeliveries = hand.redeliveries, times, place = ?hand.place, "a suspected message is handled alone");
-        match treatment(times) {
-            Treatment::BuryUnread => return self.bury_unread(&hand).await,
+        let read = match treatment(times) {
+            Treatment::Alone => self.work_alone(hand, work).await,
             Treatment::Bury => {
-                let unpacked = self.unpack(&hand);
-                self.bury_poison(&hand, unpacked).await;
+                let unpacked = self.unpack(hand);
+                self.bury_poison(hand, unpacked).await;
+                None
             }
-            Treatment::Alone => {
-                let unpacked = self.unpack(&hand);
-                self.clone().lead_alone(hand.clone(), unpacked).await;
+            Treatment::BuryUnread => {
+                self.bury_unread(hand).await;
+                None
             }
-        }
-        // It did no harm this time (or waits for its claim, to be buried then). Should this not reach the store, the count ends by itself.
-        let _ = self.ports.claims.uncount_suspect(&fingerprint).await;
+        };
+        // It did no harm this time. Should this not reach the store, the count ends by itself.
+        let _ = self.ports.claims.uncount_suspect(&fingerprint, &handling).await;
+        read
     }
 
-    /// As [`Worker::lead`], but whatever is sent is sent before this returns.
-    async fn lead_alone(self: Arc<Self>, hand: Hand, unpacked: Unpacked) {
-        match unpacked {
-            Unpacked::Pieces { account, envelope, planned } if planned.len() == 1 => {
-                let planned: Result<Vec<_>, _> = planned.into_iter().collect();
-                match planned {
-                    Ok(deliveries) => {
-                        for delivery in deliveries {
-                            let (hand, envelope, account) = (hand.clone(), envelope.clone(), account.clone());
-                            self.lead_one_alone(Parcel { hand, envelope, delivery, account }).await;
-                        }
-                    }
-                    Err(unfit) => {
-                        self.clone()
-                            .lead(hand, Unpacked::Pieces { account, envelope, planned: vec![Err(unfit)] })
-                            .await;
-                    }
-                }
-            }
-            other @ (Unpacked::Pieces { .. } | Unpacked::Invalid { .. } | Unpacked::Foreign) => {
-                self.lead(hand, other).await;
-            }
+    async fn work_alone(self: &Arc<Self>, hand: &Hand, work: Work) -> Option<Unpacked> {
+        match work {
+            Work::Read => return Some(self.unpack(hand)),
+            Work::Lead(unpacked) => self.lead_alone(hand, *unpacked).await,
+            Work::Spend(parcel, permit) => self.spend_alone(*parcel, permit).await,
         }
+        None
     }
 
-    async fn lead_one_alone(self: &Arc<Self>, parcel: Parcel) {
+    /// As [`Worker::lead`], but what is sent is sent before this returns.
+    async fn lead_alone(self: &Arc<Self>, hand: &Hand, unpacked: Unpacked) {
+        let parcel = match self.single(hand, unpacked) {
+            Ok(parcel) => parcel,
+            Err(unpacked) => return self.clone().lead(hand.clone(), *unpacked).await,
+        };
         if let Some(outcome) = parcel.envelope.outcome.clone() {
             return self.end_without_request(&parcel, |_| outcome.clone()).await;
         }
         match self.route(&parcel, 1) {
-            Route::Send => {
-                let hand = parcel.hand.clone();
-                if self.attempt_exempt(parcel).await.is_some() {
-                    self.give_back_unless_stopped(&hand).await;
-                }
-            }
-            Route::Wait => self.attempt_counted_alone(parcel).await,
+            Route::Send => self.send_alone(parcel).await,
+            // It became due since it was read; it waits for its permit when it comes again.
+            Route::Wait => self.return_later(&parcel).await,
             Route::Expired => self.expire(parcel).await,
             Route::Later(..) | Route::Forward(_) => {
                 if self.send_on(&parcel, 1).await {
@@ -91,27 +127,60 @@ impl Worker {
         }
     }
 
-    async fn attempt_counted_alone(self: &Arc<Self>, parcel: Parcel) {
-        let account = parcel.account.clone();
-        let hand = parcel.hand.clone();
-        let Some(permit) = self.permit_soon(&parcel).await else {
-            return self.give_back_unless_stopped(&hand).await;
-        };
-        let claims = self.claim_group(vec![parcel]).await;
-        let mut back = claims.back;
-        if !claims.ready.is_empty() {
-            back = self.send_group(&account, Cargo::counted(claims.ready, permit)).await;
+    /// The one sound delivery of a message, if it has just that.
+    fn single(&self, hand: &Hand, unpacked: Unpacked) -> Result<Parcel, Box<Unpacked>> {
+        match unpacked {
+            Unpacked::Pieces { account, envelope, mut planned } if planned.len() == 1 => {
+                match planned.pop() {
+                    Some(Ok(delivery)) => Ok(self.parcel(hand.clone(), envelope, delivery, account)),
+                    other => Err(Box::new(Unpacked::Pieces {
+                        account,
+                        envelope,
+                        planned: other.into_iter().collect(),
+                    })),
+                }
+            }
+            other @ (Unpacked::Pieces { .. } | Unpacked::Invalid { .. } | Unpacked::Foreign) => {
+                Err(Box::new(other))
+            }
         }
-        if !back.is_empty() {
-            self.give_back_unless_stopped(&hand).await;
+    }
+
+    async fn send_alone(self: &Arc<Self>, parcel: Parcel) {
+        let Some(pass) = parcel.account.enter(Instant::now()) else {
+            return self.return_later(&parcel).await;
+        };
+        if let Some(unsent) = self.attempt_exempt(parcel, pass).await {
+            self.return_later(&unsent).await;
+        }
+    }
+
+    async fn spend_alone(self: &Arc<Self>, parcel: Parcel, permit: Permit) {
+        let account = parcel.account.clone();
+        let Some(pass) = account.enter(Instant::now()) else {
+            return self.return_later(&parcel).await;
+        };
+        let sorted = self.claim_group(vec![parcel]).await;
+        let mut back = sorted.back;
+        if !sorted.ready.is_empty() {
+            back = self.send_group(&account, Cargo::counted(sorted.ready, permit), pass).await;
+        }
+        for unsent in back {
+            self.return_later(&unsent).await;
+        }
+    }
+
+    async fn return_later(&self, parcel: &Parcel) {
+        if !self.is_stopped() {
+            self.wait_on_ladder(parcel, parcel.envelope.clone(), WAIT_BEFORE_RETURN).await;
         }
     }
 
     async fn permit_soon(&self, parcel: &Parcel) -> Option<Permit> {
-        let key = attempt::pool_of(&parcel.account, &parcel.delivery)?;
+        let room = parcel.account.room_of(&parcel.delivery)?;
         let latest = Instant::now() + LONGEST_WAIT_FOR_PERMIT;
         loop {
-            let grant = self.ports.permits.take(key, 1).await.ok()?;
+            let grant = self.ports.permits.take(&room.key, 1).await.ok()?;
             if let Some(permit) = grant.permits.into_iter().next() {
                 tokio::time::sleep_until(permit.opens).await;
                 return Some(permit);
@@ -122,13 +191,9 @@ impl Worker {
     }
 
     async fn bury_poison(self: &Arc<Self>, hand: &Hand, unpacked: Unpacked) {
-        let Unpacked::Pieces { account, envelope, mut planned } = unpacked else {
+        let Ok(parcel) = self.single(hand, unpacked) else {
             return self.bury_unread(hand).await;
         };
-        let Some(Ok(delivery)) = (if planned.len() == 1 { planned.pop() } else { None }) else {
-            return self.bury_unread(hand).await;
-        };
-        let parcel = Parcel { hand: hand.clone(), envelope, delivery, account };
         let now = self.ports.clock.now();
         self.end_without_request(&parcel, |claim| {
             // It may have died right after its request was taken.
@@ -139,19 +204,15 @@ impl Worker {
         .await;
     }
 
+    /// Reads no more of it than its properties, and masks credentials in its body.
     async fn bury_unread(&self, hand: &Hand) {
         let now = self.ports.clock.now();
         let envelope = Envelope::read(&hand.properties, now, self.ports.chance.as_ref());
-        let name = hand.account().or_else(|| self.accounts.keys().next());
-        let Some(account) = name else { return };
-        let subject =
-            Subject { account, operation: None, id: None, job_id: None, envelope: &envelope, meta: None };
-        let outcome = Ending::dead(DeadReason::Poison, POISON, 0).at(now);
+        let unresolved = envelope.remembered.unresolved_ms.is_some();
+        let reason = if unresolved { DeadReason::Uncertain } else { DeadReason::Poison };
+        let ending = Ending::dead(reason, POISON, envelope.remembered.requests);
+        let Some(account) = hand.account().or_else(|| self.accounts.keys().next()) else { return };
         let body = decode::mask_credentials(&hand.body).into();
-        if self.write_end(hand, &subject, &outcome, body, None).await {
-            hand.ticket.ack().await;
-        }
+        self.bury_nameless(hand, account, envelope, ending, body).await;
     }
 }
-
-const POISON: &str = "handling this message brought a worker down again and again";

@@ -28,6 +28,7 @@ fn wish(id: &str, instance: &str) -> ClaimRequest {
         purpose: Purpose::Send,
         remembered: History::default(),
         replay: None,
+        token: uuid::Uuid::new_v4().to_string(),
     }
 }
 
@@ -292,25 +293,13 @@ async fn a_replay_of_a_forgotten_claim_counts_as_seen() {
     assert!(matches!(ask(&store, replayed("a", "r/0", "dead-1")).await, Answer::Ended { same: true, .. }));
 }
 
-/// Chance that always gives the same token: a script that runs twice.
-struct Same;
-
-impl Chance for Same {
-    fn unit(&self) -> f64 {
-        0.0
-    }
-    fn unique(&self) -> String {
-        "same".into()
-    }
-}
-
 #[tokio::test]
 async fn every_script_bears_being_run_twice() {
-    let server = RedisServer::start().await;
-    let store = RedisStore::connect(settings(&server.url()), vec![], Arc::new(Same)).await.unwrap();
-    let first = acquire(&store, wish("a", "m/0")).await;
-    let second = acquire(&store, wish("a", "m/0")).await;
-    assert_eq!((first.history, first.claimed_ms), (second.history, second.claimed_ms));
+    let (server, store) = started(|_| ()).await;
+    let asked = wish("a", "m/0");
+    let first = acquire(&store, asked.clone()).await;
+    let second = acquire(&store, asked.clone()).await;
+    assert_eq!(first.history, second.history);
     assert_eq!(hash_of(&server, "a").await["n"], "1");
 
     let history = History { requests: 1, retries: 1, ..History::default() };
@@ -321,14 +310,30 @@ async fn every_script_bears_being_run_twice() {
     assert_eq!(store.pause_of(&account()).await.unwrap(), None, "one fault, counted once");
     assert_eq!(store.end(&first, &delivered(), Signal::Healthy).await.unwrap(), Fenced(true));
 
-    let held = acquire(&store, to_end("a", "m/0")).await;
-    assert_eq!(acquire(&store, to_end("a", "m/0")).await.history, held.history);
+    // The first wish runs once more, after its claim was released: it must not take it again.
+    assert!(matches!(ask(&store, asked).await, Answer::Held(_)));
+    let to_end = to_end("a", "m/0");
+    let held = acquire(&store, to_end.clone()).await;
+    assert_eq!(acquire(&store, to_end).await.history, held.history);
     assert_eq!(held.history, history);
     for _ in 0..5 {
         finish(&store, &held, &delivered(), Signal::Faulty).await;
     }
     assert_eq!(store.pause_of(&account()).await.unwrap(), None, "two faults");
     assert!(matches!(ask(&store, wish("a", "m/0")).await, Answer::Ended { same: true, .. }));
+}
+
+#[tokio::test]
+async fn a_wish_whose_answer_was_lost_leaves_nothing_unknown() {
+    let (server, store) = started(|settings| settings.lease = Duration::from_millis(150)).await;
+    let asked = wish("a", "m/0");
+    acquire(&store, asked.clone()).await;
+    assert!(matches!(ask(&store, wish("a", "n/0")).await, Answer::Held(_)));
+    // Even after the lease: nothing can have been sent before an answer was read.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let again = acquire(&store, asked).await;
+    assert_eq!((again.history, again.probe), (History::default(), false));
+    assert_eq!(hash_of(&server, "a").await["n"], "1");
 }
 
 #[tokio::test]
@@ -381,18 +386,22 @@ async fn an_ended_claim_takes_less_than_three_hundred_bytes() {
 async fn suspected_messages_are_counted() {
     let (server, store) = started(|_| ()).await;
     for expected in 1..=3 {
-        assert_eq!(store.count_suspect("abc").await.unwrap(), expected);
+        let handling = format!("h-{expected}");
+        assert_eq!(store.count_suspect("abc", &handling).await.unwrap(), expected);
+        assert_eq!(
+            store.count_suspect("abc", &handling).await.unwrap(),
+            expected,
+            "a lost answer counts once"
+        );
     }
-    assert_eq!(store.count_suspect("def").await.unwrap(), 1);
+    assert_eq!(store.count_suspect("def", "h-1").await.unwrap(), 1);
     let mut connection = server.connection().await;
     let ttl: i64 = redis::cmd("TTL").arg("{test:suspect}:abc").query_async(&mut connection).await.unwrap();
     assert!((86_300..=86_400).contains(&ttl));
-    store.uncount_suspect("abc").await.unwrap();
-    assert_eq!(store.count_suspect("abc").await.unwrap(), 3);
-    for _ in 0..9 {
-        store.uncount_suspect("abc").await.unwrap();
+    for _ in 0..2 {
+        store.uncount_suspect("abc", "h-2").await.unwrap();
     }
-    assert_eq!(store.count_suspect("abc").await.unwrap(), 1);
+    assert_eq!(store.count_suspect("abc", "h-4").await.unwrap(), 3);
 }
 
 async fn wait_for(store: &RedisStore, up: bool) {

@@ -53,8 +53,8 @@ async fn a_message_that_crashed_workers_ends_as_poison_and_innocents_are_deliver
     )
     .await;
     let print = fingerprint(Some(&account("shop")), guilty.message_id.as_deref(), body.as_bytes());
-    for _ in 0..3 {
-        store.count_suspect(&print).await.unwrap();
+    for handling in ["one", "two", "three"] {
+        store.count_suspect(&print, handling).await.unwrap();
     }
     world.start_worker().await;
     world.settle().await;

@@ -2,7 +2,7 @@
 -- ARGV: purpose (send|end), token, lease ms, instance, replay id or '', remembered requests,
 --       retries, first attempt ms or '', unresolved ms or '', ttl ms, delivery id,
 --       credentials pause ms, longest pause ms
--- Reply: {'a', now, requests, retries, first or '', unresolved or ''}  acquired
+-- Reply: {'a', now, probe, requests, retries, first or '', unresolved or ''}  acquired
 --        {'h', rest ms}                                                held
 --        {'e', outcome, 1 when by the same instance}                   ended
 --        {'p', wait ms, cause}                                         the account is paused
@@ -58,14 +58,27 @@ if c.s == 's' or c.s == 'h' then
     c.l = now + c.d
     redis.call('HSET', key, 'l', c.l)
   end
-  if now < c.l then
-    if c.k ~= token then return { 'h', c.l - now } end
-    -- This very script ran before and its reply was lost: the same answer, counted once.
-    if c.s == 'h' then return { 'a', now, c.n, c.r, c.f or '', c.u or '' } end
-    return { 'a', c.a, c.n - 1, c.r, c.f ~= c.a and c.f or '', c.u or '' }
+  if c.k == token then
+    -- The answer to this very wish was lost, and nothing is sent before one is read: as if it had
+    -- never been made.
+    if c.s == 's' then
+      c.n = c.n - 1
+      if c.f == c.a then
+        c.f = nil
+        redis.call('HDEL', key, 'f')
+      end
+    end
+    redis.call('HDEL', key, 'a', 'l', 'd', 'k')
+    redis.call('HSET', key, 's', 'i', 'n', c.n)
+  elseif now < c.l then
+    return { 'h', c.l - now }
+  elseif c.s == 's' then
+    -- The holder died while sending: nobody knows what became of its request.
+    c.u = earliest(c.u, c.a)
   end
-  -- The holder died while sending: nobody knows what became of its request.
-  if c.s == 's' then c.u = earliest(c.u, c.a) end
+elseif c.s == 'i' and c.k == token then
+  -- A wish that was repeated, granted and released meanwhile, and only now runs the first time.
+  return { 'h', PROBE_WAIT_MS }
 end
 
 local probe = false
@@ -75,7 +88,7 @@ if purpose == 'send' then
   if h.pc then
     local rest = rest_of(h, now, longest)
     if rest > 0 then return { 'p', rest, h.pc } end
-    if h.pt and now < h.pe then return { 'p', PROBE_WAIT_MS, h.pc } end
+    if h.pt and h.pt ~= token and now < h.pe then return { 'p', PROBE_WAIT_MS, h.pc } end
     -- The suspect itself probes only if no other delivery did for one more pause.
     if h.pc == 'credentials' and now < h.pu + credentials_pause
       and redis.call('SISMEMBER', KEYS[3], id) == 1 then
@@ -112,4 +125,4 @@ elseif ended and c.p ~= '' then set('p', c.p) end
 redis.call('HSET', key, unpack(fields))
 redis.call('PEXPIRE', key, ttl)
 if probe then redis.call('HSET', KEYS[2], 'pt', token, 'pe', now + lease) end
-return { 'a', now, before.n, before.r, before.f or '', before.u or '' }
+return { 'a', now, probe and 1 or 0, before.n, before.r, before.f or '', before.u or '' }

@@ -81,18 +81,15 @@ impl Claims for RedisStore {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
-        let tokens: Vec<String> = requests.iter().map(|_| self.chance.unique()).collect();
-        let cmds: Vec<Cmd> =
-            requests.iter().zip(&tokens).map(|(request, token)| self.claim_cmd(request, token)).collect();
+        let cmds: Vec<Cmd> = requests.iter().map(|request| self.claim_cmd(request)).collect();
         let before = Instant::now();
         let answers = self.link.run(&self.scripts.claim, &cmds).await?;
         let write_by = self.write_by(before);
         requests
             .iter()
-            .zip(tokens)
             .zip(&answers)
-            .map(|((request, token), answer)| {
-                read_answer(answer, request, token, write_by).ok_or_else(|| unreadable("a claim"))
+            .map(|(request, answer)| {
+                read_answer(answer, request, write_by).ok_or_else(|| unreadable("a claim"))
             })
             .collect()
     }
@@ -139,25 +136,24 @@ impl Claims for RedisStore {
         self.person("resume", account).await.map(|_| ())
     }
 
-    async fn count_suspect(&self, fingerprint: &str) -> Result<u32, StoreError> {
+    async fn count_suspect(&self, fingerprint: &str, handling: &str) -> Result<u32, StoreError> {
         let key = self.suspect_key(fingerprint);
-        let (mut count, mut expire) = (redis::cmd("INCR"), redis::cmd("EXPIRE"));
+        let (mut add, mut count, mut expire) =
+            (redis::cmd("SADD"), redis::cmd("SCARD"), redis::cmd("EXPIRE"));
+        add.arg(&key).arg(handling);
         count.arg(&key);
         expire.arg(&key).arg(SUSPECT_SECONDS);
-        let answers = self.link.trip(&[count, expire]).await?;
-        match answers.first() {
+        let answers = self.link.trip(&[add, count, expire]).await?;
+        match answers.get(1) {
             Some(Ok(Value::Int(count))) => Ok(u32::try_from(*count).unwrap_or(u32::MAX)),
             _ => Err(unreadable("a count")),
         }
     }
 
-    async fn uncount_suspect(&self, fingerprint: &str) -> Result<(), StoreError> {
-        let mut take_back = redis::cmd("EVAL");
-        take_back
-            .arg("if tonumber(redis.call('GET', KEYS[1]) or 0) > 0 then redis.call('DECR', KEYS[1]) end")
-            .arg(1)
-            .arg(self.suspect_key(fingerprint));
-        self.link.trip(&[take_back]).await.map(|_| ())
+    async fn uncount_suspect(&self, fingerprint: &str, handling: &str) -> Result<(), StoreError> {
+        let mut remove = redis::cmd("SREM");
+        remove.arg(self.suspect_key(fingerprint)).arg(handling);
+        self.link.trip(&[remove]).await.map(|_| ())
     }
 
     fn up(&self) -> watch::Receiver<bool> {
@@ -205,7 +201,7 @@ impl RedisStore {
         before + self.settings.lease.saturating_sub(self.settings.request_timeout + LEASE_MARGIN)
     }
 
-    fn claim_cmd(&self, request: &ClaimRequest, token: &str) -> Cmd {
+    fn claim_cmd(&self, request: &ClaimRequest) -> Cmd {
         let keys = self.keys(&request.account, &request.id);
         let remembered = request.remembered;
         let numbers = [
@@ -221,7 +217,7 @@ impl RedisStore {
         let [lease, requests, retries, first, unresolved, ttl, credentials_pause, longest] = &numbers;
         let args = [
             purpose_word(request.purpose),
-            token,
+            &request.token,
             lease,
             request.instance.as_str(),
             request.replay.as_deref().unwrap_or(""),
@@ -303,17 +299,18 @@ fn optional(number: Option<i64>) -> String {
 }
 
 /// Reads the answer of `claim.lua`; `None` when no script of ours gives it.
-fn read_answer(answer: &Value, request: &ClaimRequest, token: String, write_by: Instant) -> Option<Answer> {
+fn read_answer(answer: &Value, request: &ClaimRequest, write_by: Instant) -> Option<Answer> {
     let Value::Array(parts) = answer else { return None };
     let (Value::BulkString(kind), rest) = parts.split_first()? else { return None };
     match (kind.as_slice(), rest) {
-        (b"a", [Value::Int(now), history @ ..]) => Some(Answer::Acquired(Claim {
+        (b"a", [Value::Int(now), Value::Int(probe), history @ ..]) => Some(Answer::Acquired(Claim {
             account: request.account.clone(),
             id: request.id.clone(),
             instance: request.instance.clone(),
-            token,
+            token: request.token.clone(),
             history: read_history(history)?,
             claimed_ms: *now,
+            probe: *probe == 1,
             write_by,
         })),
         (b"h", [Value::Int(wait)]) => Some(Answer::Held(from_millis(*wait))),
@@ -365,6 +362,7 @@ mod tests {
             purpose: Purpose::Send,
             remembered: History::default(),
             replay: None,
+            token: "t".into(),
         }
     }
 
@@ -373,7 +371,7 @@ mod tests {
     }
 
     fn read(parts: Vec<Value>) -> Option<Answer> {
-        read_answer(&Value::Array(parts), &request(), "t".into(), Instant::now())
+        read_answer(&Value::Array(parts), &request(), Instant::now())
     }
 
     #[test]

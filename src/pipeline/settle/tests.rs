@@ -77,7 +77,7 @@ fn every_fate_of_a_delivery() {
         (Fate::NotReached, spent, window, waits(0, 3, 3, false, false, None)),
         (Fate::Unblamed, fresh(), window, waits(0, 0, 1, true, false, None)),
         (Fate::Throttled { retry_after: None }, spent, window, waits(0, 3, 4, false, true, None)),
-        (Fate::Misconfigured { cause: cause() }, spent, window, waits(0, 3, 4, false, false, None)),
+        (Fate::Misconfigured { cause: cause() }, spent, window, waits(0, 3, 4, true, false, None)),
         (Fate::NotSent { cause: cause() }, fresh(), Repeat::Never, waits(2, 1, 0, false, false, None)),
         (Fate::NotSent { cause: cause() }, spent, Repeat::Never, dead(DeadReason::Exhausted, 3)),
         (

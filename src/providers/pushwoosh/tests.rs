@@ -116,7 +116,7 @@ fn repeats_and_fallbacks() {
     let unlimited = gateway_with(|account| account.requests_per_minute = None);
     assert_eq!(limited.fallback_pool(&plan(&limited, &exempt)), Some(MESSAGES));
     assert_eq!(limited.fallback_pool(&plan(&limited, &counted)), None);
-    assert_eq!(unlimited.fallback_pool(&plan(&unlimited, &counted)), None);
+    assert_eq!(unlimited.fallback_pool(&plan(&unlimited, &counted)), Some(MESSAGES));
     assert_eq!(limited.repeat(&plan(&limited, &counted)), Repeat::Within(Duration::from_secs(300)));
     assert_eq!(limited.deliveries_per_request(), 20);
 }
