@@ -42,6 +42,8 @@ pub struct Options {
     pub shop: &'static str,
     /// More keys of `[accounts.news]`.
     pub news: &'static str,
+    /// The keys of `[limiter]`; empty for the defaults that a worker has.
+    pub limiter: &'static str,
     /// More sections; those named here must not be among the usual ones.
     pub more: &'static str,
     /// What the simulator differs in.
@@ -54,6 +56,7 @@ impl Default for Options {
             own_broker: false,
             shop: "requests_per_minute = 6000",
             news: "",
+            limiter: "horizon = \"1s\"",
             more: "",
             simulator: SimulatorConfig::default(),
         }
@@ -509,7 +512,7 @@ lease = "11s"
 drain = "15s"
 
 [limiter]
-horizon = "1s"
+{limiter}
 
 {more}
 
@@ -527,6 +530,7 @@ workspace_id = "DEMO01_DEBUG"
 push_api_key = {{ env = "MOENGAGE_PUSH_KEY" }}
 {news}
 "#,
+        limiter = options.limiter,
         more = options.more,
         shop = options.shop,
         news = options.news,
