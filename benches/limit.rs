@@ -1,32 +1,33 @@
 //! What paceline promises of an account's limit, measured on real servers: `cargo bench --bench limit`.
 //!
-//! Two worker processes (release build, `[limiter]` at its defaults) share one Pushwoosh account of
-//! 600 requests a minute with a backlog that outlasts the measurement. The simulated provider counts
-//! what arrives. Half-way, urgent, exempt and invalid jobs are published on top of the backlog. In
-//! the end the rest is drained, and every delivery must have ended exactly once.
+//! Two worker processes (release build, `[worker]` and `[limiter]` at their defaults) share one
+//! Pushwoosh account of 600 requests a minute with a backlog that outlasts the measurement. The
+//! simulated provider counts what arrives. Half-way, urgent, exempt and invalid jobs are published
+//! on top of the backlog. In the end the rest is drained, and every delivery must have ended
+//! exactly once.
 //!
 //! `notifications_per_request = 1` here, so that a request is a delivery; by default one request
-//! carries up to 20. RabbitMQ, Redis, the provider and the producer run on the same machine.
+//! carries up to 20. RabbitMQ, Redis, the provider and the producer run on the same machine: other
+//! work on it shows in every time.
 //!
 //! Exit status 1 when a figure falls short. `PACELINE_MEASURE_SECONDS` (default 150, at least 75)
 //! sets how long the backlog is watched.
 
-use std::collections::HashMap;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use figures::{Figure, all_hold, count_between, longest_gap, most_within, percentile, seconds, table};
+use receipts::Receipts;
 use support::world::{Options, World, counted_job, exempt_job};
 
 #[path = "support/figures.rs"]
 mod figures;
+
+#[path = "support/receipts.rs"]
+mod receipts;
 
 #[path = "../tests/support"]
 #[allow(dead_code, reason = "the suite uses all of it, a measurement only some")]
@@ -68,7 +69,8 @@ fn watched_time() -> Duration {
 
 async fn measure(watched: Duration) -> Vec<Figure> {
     let mut world =
-        World::with(Options { own_broker: true, shop: ACCOUNT, limiter: "", ..Options::default() }).await;
+        World::with(Options { own_broker: true, shop: ACCOUNT, short_times: false, ..Options::default() })
+            .await;
     assert_eq!(world.provider.rules("pushwoosh").expect("its rules").requests, Some(LIMIT));
     let receipts = Receipts::watch(&world).await;
     publish_backlog(&mut world, backlog_for(watched)).await;
@@ -83,6 +85,7 @@ async fn measure(watched: Duration) -> Vec<Figure> {
     go_on_until(&world, start, watched + Duration::from_millis(200)).await;
 
     let paced = counted_arrivals(&world);
+    let load = machine_load();
     let workers = worker_metrics(&world).await;
     end_backlog(&mut world).await;
     figures.splice(0..0, limit_figures(&world, &paced, watched));
@@ -90,6 +93,7 @@ async fn measure(watched: Duration) -> Vec<Figure> {
         "store scripts run per counted request, before the mix",
         format!("{:.2}", after.scripts_per_request_since(&before)),
     ));
+    figures.push(Figure::told("processes that wanted to run (1 min mean) on how many processors", load));
     figures.push(Figure::told("requests given up because their permit ran out", too_late(&workers)));
     if !all_hold(&figures) {
         eprintln!("{workers}");
@@ -301,6 +305,14 @@ impl Load {
     }
 }
 
+/// How busy the machine was, by the measurement and by everything else.
+fn machine_load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let mean = text.split(' ').next().filter(|mean| !mean.is_empty()).unwrap_or("unknown");
+    let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!("{mean} on {processors}")
+}
+
 /// What both workers tell of the time between a permit and its request.
 async fn worker_metrics(world: &World) -> String {
     let mut lines = String::new();
@@ -335,81 +347,4 @@ async fn end_backlog(world: &mut World) {
     world.start_worker().await;
     world.start_worker().await;
     world.settle().await;
-}
-
-/// When the first receipt of each delivery came, by its id; with its status.
-#[derive(Clone, Default)]
-struct Receipts(Arc<Mutex<HashMap<String, (Instant, String)>>>);
-
-impl Receipts {
-    /// Consumes the receipts from now on, as a producer would.
-    async fn watch(world: &World) -> Self {
-        let url = world.broker().url();
-        let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default())
-            .await
-            .expect("a connection");
-        let channel = connection.create_channel().await.expect("a channel");
-        let queue = format!("measured-{}", world.prefix());
-        let exchange = format!("{}.receipts", world.prefix());
-        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-        channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await.expect("a queue");
-        channel
-            .queue_bind(
-                queue.as_str().into(),
-                exchange.as_str().into(),
-                "#".into(),
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .expect("a binding");
-        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        let mut consumer = channel
-            .basic_consume(queue.as_str().into(), "measure".into(), options, FieldTable::default())
-            .await
-            .expect("a consumer");
-        let receipts = Self::default();
-        let seen = receipts.clone();
-        tokio::spawn(async move {
-            // The connection lives as long as somebody consumes on it.
-            let _connection = connection;
-            while let Some(Ok(delivery)) = consumer.next().await {
-                seen.note(&delivery.data, Instant::now());
-            }
-        });
-        receipts
-    }
-
-    fn note(&self, body: &[u8], now: Instant) {
-        let receipt: Value = serde_json::from_slice(body).expect("a receipt is JSON");
-        if let (Some(id), Some(status)) = (receipt["transactionId"].as_str(), receipt["status"].as_str()) {
-            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.entry(id.to_owned()).or_insert((now, status.to_owned()));
-        }
-    }
-
-    /// Waits for the receipts of these jobs, which must have this status; their waits, in order.
-    async fn waits(&self, jobs: &[(String, Instant)], status: &str) -> Vec<Duration> {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            if let Some(waits) = self.waits_so_far(jobs, status) {
-                return waits;
-            }
-            assert!(Instant::now() < deadline, "not all receipts ({status}) came within a minute");
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// `None` while one is missing.
-    fn waits_so_far(&self, jobs: &[(String, Instant)], status: &str) -> Option<Vec<Duration>> {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = |(id, published): &(String, Instant)| {
-            let (at, end) = seen.get(id)?;
-            assert_eq!(end, status, "{id}");
-            Some(at.saturating_duration_since(*published))
-        };
-        let mut waits = jobs.iter().map(wait).collect::<Option<Vec<_>>>()?;
-        waits.sort();
-        Some(waits)
-    }
 }
