@@ -34,6 +34,18 @@ pub const TOKEN: &str = "pw-token-that-nobody-may-see";
 /// The push key of the account `news`; no log, queue or answer may hold it.
 pub const PUSH_KEY: &str = "mo-key-that-nobody-may-see";
 
+/// Short times, so that a test of them is short too.
+const SHORT_TIMES: &str = r#"
+[worker]
+request_timeout = "3s"
+connect_timeout = "1s"
+lease = "11s"
+drain = "15s"
+
+[limiter]
+horizon = "1s"
+"#;
+
 /// How a world differs from the usual one.
 pub struct Options {
     /// A broker of its own, for tests that break it.
@@ -42,6 +54,8 @@ pub struct Options {
     pub shop: &'static str,
     /// More keys of `[accounts.news]`.
     pub news: &'static str,
+    /// Whether workers run with short times; else with their defaults.
+    pub short_times: bool,
     /// More sections; those named here must not be among the usual ones.
     pub more: &'static str,
     /// What the simulator differs in.
@@ -54,6 +68,7 @@ impl Default for Options {
             own_broker: false,
             shop: "requests_per_minute = 6000",
             news: "",
+            short_times: true,
             more: "",
             simulator: SimulatorConfig::default(),
         }
@@ -506,16 +521,7 @@ reconnect_max = "1s"
 [store]
 url = "{redis}"
 timeout = "1s"
-
-[worker]
-request_timeout = "3s"
-connect_timeout = "1s"
-lease = "11s"
-drain = "15s"
-
-[limiter]
-horizon = "1s"
-
+{times}
 {more}
 
 [accounts.shop]
@@ -532,6 +538,7 @@ workspace_id = "DEMO01_DEBUG"
 push_api_key = {{ env = "MOENGAGE_PUSH_KEY" }}
 {news}
 "#,
+        times = if options.short_times { SHORT_TIMES } else { "" },
         more = options.more,
         shop = options.shop,
         news = options.news,
