@@ -4,3 +4,4 @@ mod crashes;
 mod drain;
 mod outages;
 mod poison;
+mod regressions;

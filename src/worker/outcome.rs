@@ -194,6 +194,10 @@ impl Worker {
         if self.is_stopped() {
             return;
         }
+        tracing::warn!(
+            delivery = %parcel.delivery.id,
+            "the store was away for too long; the end that is known goes back with its message"
+        );
         let envelope = Envelope { outcome: Some(outcome), ..parcel.envelope.clone() };
         self.wait_on_ladder(parcel, envelope, Duration::ZERO).await;
     }

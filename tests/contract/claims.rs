@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use paceline::adapters::redis::{RedisStore, StoreSettings};
 use paceline::job::{AccountName, DeliveryId, Instance, TransactionId};
-use paceline::ports::{
-    Answer, Chance, Claim, ClaimRequest, Claims, Fenced, History, PauseCause, Purpose, Release,
-};
+use paceline::ports::{Answer, Claim, ClaimRequest, Claims, Fenced, History, PauseCause, Purpose, Release};
 use paceline::verdict::{Acceptance, DeadReason, Outcome, Signal, Status};
 use tokio::time::{Instant, sleep, timeout};
 

@@ -9,7 +9,7 @@ use crate::support::redis;
 use crate::support::world::{World, account, counted_job, exempt_job, properties};
 
 /// Takes every message of a queue and dies with it, as a crashing worker does, so often.
-async fn crash_on(world: &World, queue: &str, messages: usize, times: usize) {
+pub async fn crash_on(world: &World, queue: &str, messages: usize, times: usize) {
     use futures_util::StreamExt as _;
     for _ in 0..times {
         let url = world.broker().url();

@@ -58,6 +58,8 @@ pub struct Options {
     pub short_times: bool,
     /// More sections; those named here must not be among the usual ones.
     pub more: &'static str,
+    /// Variables of the workers' environment.
+    pub env: &'static [(&'static str, &'static str)],
     /// What the simulator differs in.
     pub simulator: SimulatorConfig,
 }
@@ -70,6 +72,7 @@ impl Default for Options {
             news: "",
             short_times: true,
             more: "",
+            env: &[],
             simulator: SimulatorConfig::default(),
         }
     }
@@ -105,6 +108,7 @@ pub struct World {
     /// The workers that were started and not yet ended.
     pub workers: Vec<WorkerProcess>,
     folder: TempDir,
+    env: &'static [(&'static str, &'static str)],
     prefix: String,
     producer: Arc<RabbitMq>,
     receipts: BTreeMap<String, Value>,
@@ -146,6 +150,7 @@ impl World {
             provider,
             workers: Vec::new(),
             folder,
+            env: options.env,
             prefix,
             producer,
             receipts: BTreeMap::new(),
@@ -210,6 +215,7 @@ impl World {
         let child = self
             .command(&["worker"])
             .env("PACELINE__ADMIN__LISTEN", &admin)
+            .envs(self.env.iter().copied())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
