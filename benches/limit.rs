@@ -21,7 +21,8 @@ use tokio::time::{Instant, sleep_until};
 
 use figures::{Figure, all_hold, count_between, longest_gap, most_within, percentile, seconds, table};
 use receipts::Receipts;
-use support::world::{Options, World, counted_job, exempt_job};
+use support::jobs::{counted_job, exempt_job};
+use support::world::{Options, World};
 
 #[path = "support/figures.rs"]
 mod figures;
@@ -32,6 +33,7 @@ mod receipts;
 #[path = "../tests/support"]
 #[allow(dead_code, reason = "the suite uses all of it, a measurement only some")]
 mod support {
+    pub mod jobs;
     pub mod rabbitmq;
     pub mod redis;
     pub mod world;

@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::job::{AccountName, DeliveryId, Instance, Priority};
-use crate::providers::{WireAnswer, WireRequest};
 use crate::verdict::{Outcome, Signal};
 
 // ---------------------------------------------------------------------------------------------
@@ -457,6 +456,37 @@ pub trait Permits: Send + Sync {
 // ---------------------------------------------------------------------------------------------
 // The wire
 // ---------------------------------------------------------------------------------------------
+
+/// A request as it goes over the wire. Holds credentials: no `Debug`.
+#[derive(Clone)]
+pub struct WireRequest {
+    /// The method.
+    pub method: reqwest::Method,
+    /// The full URL.
+    pub url: reqwest::Url,
+    /// Headers beyond `Content-Type: application/json`.
+    pub headers: Vec<(reqwest::header::HeaderName, reqwest::header::HeaderValue)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What came back for a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WireAnswer {
+    /// A whole response.
+    Response {
+        /// The HTTP status.
+        status: u16,
+        /// Its headers, names in lower case.
+        headers: Vec<(String, String)>,
+        /// Its body, cut off at a limit that a provider's answers stay far below.
+        body: Bytes,
+    },
+    /// The request can't have been processed.
+    NotSent(String),
+    /// The request may have been processed; no (whole) answer came.
+    Lost(String),
+}
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq)]

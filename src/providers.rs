@@ -6,12 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::Value;
 
 use crate::config::Settings;
 use crate::job::{Delivery, Finding, Job, Pool};
-use crate::ports::{PoolKey, Window};
+use crate::ports::{PoolKey, Window, WireAnswer, WireRequest};
 use crate::simulator::Simulated;
 use crate::verdict::Verdict;
 
@@ -58,37 +57,6 @@ pub struct Unfit {
     pub job: Arc<Job>,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
-}
-
-/// A request as it goes over the wire. Holds credentials: no `Debug`.
-#[derive(Clone)]
-pub struct WireRequest {
-    /// The method.
-    pub method: reqwest::Method,
-    /// The full URL.
-    pub url: reqwest::Url,
-    /// Headers beyond `Content-Type: application/json`.
-    pub headers: Vec<(reqwest::header::HeaderName, reqwest::header::HeaderValue)>,
-    /// The body.
-    pub body: Bytes,
-}
-
-/// What came back for a request.
-#[derive(Debug, Clone, PartialEq)]
-pub enum WireAnswer {
-    /// A whole response.
-    Response {
-        /// The HTTP status.
-        status: u16,
-        /// Its headers, names in lower case.
-        headers: Vec<(String, String)>,
-        /// Its body, cut off at a limit that a provider's answers stay far below.
-        body: Bytes,
-    },
-    /// The request can't have been processed.
-    NotSent(String),
-    /// The request may have been processed; no (whole) answer came.
-    Lost(String),
 }
 
 /// Whether a request may be made again when the outcome of the last one is not known.

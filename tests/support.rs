@@ -1,5 +1,6 @@
 //! Private servers and helpers for the suite.
 
+pub mod jobs;
 pub mod rabbitmq;
 pub mod redis;
 pub mod world;

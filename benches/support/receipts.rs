@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -25,19 +25,9 @@ impl Receipts {
             .expect("a connection");
         let channel = connection.create_channel().await.expect("a channel");
         let queue = format!("measured-{}", world.prefix());
-        let exchange = format!("{}.receipts", world.prefix());
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await.expect("a queue");
-        channel
-            .queue_bind(
-                queue.as_str().into(),
-                exchange.as_str().into(),
-                "#".into(),
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .expect("a binding");
+        world.bind_to_receipts(&channel, &queue).await;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let mut consumer = channel
             .basic_consume(queue.as_str().into(), "measure".into(), options, FieldTable::default())

@@ -18,8 +18,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::ports::{Sent, Wire};
-use crate::providers::{WireAnswer, WireRequest};
+use crate::ports::{Sent, Wire, WireAnswer, WireRequest};
 
 /// The most bytes of an answer that are read; what providers answer stays far below it, and a
 /// hostile or broken one must not fill the memory.

@@ -5,7 +5,8 @@ use super::*;
 use crate::config::{ConfigError, Environment, Settings, load_text};
 use crate::job::{Class, Delivery, DeliveryId, Pool};
 use crate::ports::{PoolKey, Window};
-use crate::providers::{Gateway, Planned, Provider, Repeat, Unfit, WireAnswer, WireRequest};
+use crate::ports::{WireAnswer, WireRequest};
+use crate::providers::{Gateway, Planned, Provider, Repeat, Unfit};
 use crate::simulator::Simulated;
 use crate::verdict::Verdict;
 

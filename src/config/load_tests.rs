@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 use super::*;
 use crate::config::show;
 use crate::job::{Delivery, Finding, Job, Pool};
-use crate::providers::{Gateway, Planned, Repeat, WireAnswer, WireRequest};
+use crate::ports::{WireAnswer, WireRequest};
+use crate::providers::{Gateway, Planned, Repeat};
 use crate::simulator::Simulated;
 use crate::verdict::Verdict;
 

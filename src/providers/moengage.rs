@@ -13,10 +13,10 @@ use std::time::Duration;
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use super::{Gateway, Planned, Provider, Repeat, WireAnswer, WireRequest, account};
+use super::{Gateway, Planned, Provider, Repeat, account};
 use crate::config::{ConfigError, Secret, Settings};
 use crate::job::{Class, Delivery, Finding, Job, Pool};
-use crate::ports::{PoolKey, Window};
+use crate::ports::{PoolKey, Window, WireAnswer, WireRequest};
 use crate::simulator::Simulated;
 use crate::verdict::Verdict;
 

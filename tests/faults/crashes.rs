@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::world::{Options, World, counted_job, exempt_job};
+use crate::support::jobs::{counted_job, exempt_job};
+use crate::support::world::{Options, World};
 
 fn load(from: usize, to: usize) -> Vec<Value> {
     (from..to)

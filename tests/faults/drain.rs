@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::world::{Options, World, counted_job, exempt_job};
+use crate::support::jobs::{counted_job, exempt_job};
+use crate::support::world::{Options, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_told_to_stop_under_load_ends_in_time_and_leaves_nothing_undone() {

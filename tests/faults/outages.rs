@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::world::{Options, World, counted_job, eventually, exempt_job};
+use crate::support::jobs::{counted_job, exempt_job};
+use crate::support::world::{Options, World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_provider_opens_the_circuit_and_uses_up_nobody() {

@@ -5,8 +5,9 @@ use lapin::types::FieldTable;
 use paceline::pipeline::suspect::fingerprint;
 use paceline::ports::Claims;
 
+use crate::support::jobs::{account, counted_job, exempt_job, properties};
 use crate::support::redis;
-use crate::support::world::{World, account, counted_job, exempt_job, properties};
+use crate::support::world::World;
 
 /// Takes every message of a queue and dies with it, as a crashing worker does, so often.
 pub async fn crash_on(world: &World, queue: &str, messages: usize, times: usize) {

@@ -13,10 +13,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::poison::crash_on;
+use crate::support::jobs::{account, counted_job, exempt_job, properties, user_job};
 use crate::support::redis;
-use crate::support::world::{
-    Options, World, account, counted_job, eventually, exempt_job, properties, user_job,
-};
+use crate::support::world::{Options, World, eventually};
 
 fn faults(rules: &[&str]) -> FaultPlan {
     FaultPlan::parse(rules).expect("a fault plan")

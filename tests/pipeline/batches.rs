@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::world::{Options, World, counted_job, notification};
+use crate::support::jobs::{counted_job, notification};
+use crate::support::world::{Options, World};
 
 fn job_of_twenty(name: &str, faulty: usize) -> Value {
     let notifications: Vec<Value> = (0..20)

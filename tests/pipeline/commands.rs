@@ -7,7 +7,8 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use serde_json::Value;
 
-use crate::support::world::{World, counted_job, eventually, exempt_job, get, signal};
+use crate::support::jobs::{counted_job, exempt_job};
+use crate::support::world::{World, eventually, get, signal};
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/jobs.jsonl");
 

@@ -5,7 +5,8 @@ use lapin::types::FieldTable;
 use paceline::ports::Properties;
 use serde_json::{Value, json};
 
-use crate::support::world::{World, counted_job, exempt_job, notification, properties, user_job};
+use crate::support::jobs::{counted_job, exempt_job, notification, properties, user_job};
+use crate::support::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_of_both_providers_are_delivered_and_told() {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::support::world::{World, counted_job, exempt_job, properties};
+use crate::support::jobs::{counted_job, exempt_job, properties};
+use crate::support::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_jobs_published_five_times_each_are_sent_once() {

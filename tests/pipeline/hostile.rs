@@ -3,7 +3,8 @@
 use paceline::ports::{Properties, PublishError};
 use serde_json::json;
 
-use crate::support::world::{TOKEN, World, counted_job, exempt_job, properties};
+use crate::support::jobs::{counted_job, exempt_job, properties};
+use crate::support::world::{TOKEN, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_job_is_kept_byte_for_byte_and_nothing_is_sent() {

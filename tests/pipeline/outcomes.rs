@@ -5,7 +5,8 @@ use std::time::Duration;
 use paceline::simulator::faults::FaultPlan;
 use serde_json::Value;
 
-use crate::support::world::{Options, World, counted_job, eventually, exempt_job, user_job};
+use crate::support::jobs::{counted_job, exempt_job, user_job};
+use crate::support::world::{Options, World, eventually};
 
 fn faults(rules: &[&str]) -> FaultPlan {
     FaultPlan::parse(rules).expect("a fault plan")

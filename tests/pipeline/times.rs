@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::support::world::{World, counted_job, exempt_job};
+use crate::support::jobs::{counted_job, exempt_job};
+use crate::support::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_before_its_time_or_after_it() {

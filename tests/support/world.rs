@@ -15,17 +15,16 @@ use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use paceline::adapters::rabbitmq::RabbitMq;
 use paceline::adapters::system::SystemChance;
-use paceline::job::AccountName;
 use paceline::ports::{
     Destination, LADDER_SECONDS, Outgoing, Place, Properties, PublishError, Publisher, Queue,
 };
 use paceline::simulator::{Simulator, SimulatorConfig};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
+use super::jobs::account;
 use super::rabbitmq::{self, Broker};
 use super::redis::RedisServer;
 
@@ -247,7 +246,7 @@ impl World {
     pub async fn publish(&mut self, jobs: &[Value]) {
         let sent = jobs.iter().map(|job| {
             let account = job["account"].as_str().expect("an account").to_owned();
-            self.offer(account, job.to_string().into_bytes(), properties())
+            self.offer(account, job.to_string().into_bytes(), super::jobs::properties())
         });
         for sent in futures_util::future::join_all(sent).await {
             sent.expect("the job is confirmed");
@@ -466,10 +465,15 @@ impl World {
             .queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default())
             .await
             .expect("a queue for receipts");
+        self.bind_to_receipts(&channel, &queue).await;
+    }
+
+    /// Leads every receipt of this world to a queue.
+    pub async fn bind_to_receipts(&self, channel: &lapin::Channel, queue: &str) {
         let exchange = format!("{}.receipts", self.prefix);
         channel
             .queue_bind(
-                queue.as_str().into(),
+                queue.into(),
                 exchange.as_str().into(),
                 "#".into(),
                 QueueBindOptions::default(),
@@ -549,54 +553,6 @@ push_api_key = {{ env = "MOENGAGE_PUSH_KEY" }}
         shop = options.shop,
         news = options.news,
     )
-}
-
-/// An account's name.
-pub fn account(name: &str) -> AccountName {
-    AccountName::new(name).expect("a name")
-}
-
-/// A job for few devices, sent at once: exempt.
-pub fn exempt_job(id: &str) -> Value {
-    json!({
-        "transactionId": id, "account": "shop", "operation": "createMessage",
-        "payload": {"notifications": [notification(&format!("exempt {id}"), json!({"devices": [format!("device-{id}")]}))]},
-    })
-}
-
-/// A job for users: counted.
-pub fn counted_job(id: &str, priority: &str) -> Value {
-    json!({
-        "transactionId": id, "account": "shop", "operation": "createMessage", "priority": priority,
-        "payload": {"notifications": [notification(&format!("counted {id}"), json!({"users": [format!("user-{id}")]}))]},
-    })
-}
-
-/// A job of MoEngage for one user.
-pub fn user_job(id: &str) -> Value {
-    json!({
-        "transactionId": id, "account": "news", "operation": "sendPush",
-        "payload": {
-            "campaignName": format!("Campaign {id}"), "requestType": "push", "targetPlatform": ["ANDROID"],
-            "targetAudience": "User",
-            "targetUserAttributes": {"attribute": "USER_ATTRIBUTE_UNIQUE_ID", "comparisonParameter": "is", "attributeValue": id},
-            "payload": {"ANDROID": {"message": "m", "title": "t"}},
-            "campaignDelivery": {"type": "soon"},
-        },
-    })
-}
-
-/// A notification with some more members.
-pub fn notification(content: &str, more: Value) -> Value {
-    let mut members = json!({"send_date": "now", "content": content});
-    let more = more.as_object().expect("an object").clone();
-    members.as_object_mut().expect("an object").extend(more);
-    members
-}
-
-/// Properties as a producer sets them.
-pub fn properties() -> Properties {
-    Properties { message_id: Some(Uuid::new_v4().to_string()), ..Properties::default() }
 }
 
 fn deliveries_of(job: &Value) -> usize {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Account;
 use super::signature::sign;
 use crate::job::Job;
-use crate::providers::WireRequest;
+use crate::ports::WireRequest;
 use crate::providers::account::endpoint;
 
 /// The request of a `sendPush` delivery: the producer's body with the account's credentials.

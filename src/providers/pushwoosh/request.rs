@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::fields::NOTIFICATIONS;
 use super::{Account, conditions};
 use crate::job::{Delivery, DeliveryId, Job, Object};
+use crate::ports::WireRequest;
+use crate::providers::account;
 use crate::providers::account::{CREDENTIALS, endpoint};
-use crate::providers::{WireRequest, account};
 
 /// The request that carries all these deliveries, which have the same envelope.
 pub(super) fn create_message(account: &Account, deliveries: &[&Delivery]) -> WireRequest {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::fields::{NOTIFICATIONS, listed};
 use super::{Account, request};
 use crate::job::{Delivery, Object};
-use crate::providers::WireAnswer;
+use crate::ports::WireAnswer;
 use crate::providers::answer::{by_status, clean, retry_after, speaks_of_rate_limit, texts};
 use crate::verdict::{Acceptance, Rest, Verdict};
 
