@@ -183,11 +183,24 @@ pub struct WorkerConfig {
     pub jobs_prefetch: u16,
     /// The most unsettled messages taken from each lane; `None` follows the limit's rate.
     pub lane_prefetch: Option<u16>,
+    /// The most exempt requests a second of each account, in each worker; `None` for no ceiling.
+    pub exempt_per_second: Option<u32>,
+    /// Which lanes get how many permits.
+    pub weights: Weights,
     /// A message held this long without being settled is given back, so that the broker's own
     /// timeout is never reached.
     pub hold: Duration,
     /// The longest time for work in progress to end after SIGTERM.
     pub drain: Duration,
+}
+
+/// How lanes share an account's permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weights {
+    /// Every so-manieth permit goes to the lower lanes first, so that they never starve.
+    pub lower_every: u32,
+    /// So many of the permits of `normal` and `low` go to `normal`, for each that goes to `low`.
+    pub normal_per_low: u32,
 }
 
 /// `[limiter]`

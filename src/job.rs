@@ -124,9 +124,6 @@ impl AccountName {
 pub struct Instance(Arc<str>);
 
 impl Instance {
-    /// The longest `message_id` that is kept as it is; a longer one is the caller's to shorten.
-    pub const MAX_BYTES: usize = 255;
-
     /// The instance of delivery `index` of the message `message_id`.
     pub fn of(message_id: &str, index: usize) -> Self {
         Self(format!("{message_id}/{index}").into())

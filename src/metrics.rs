@@ -335,6 +335,7 @@ mod tests {
             delivery_age(&shop, Priority::High, Duration::from_secs(2));
             permit_wait(&shop, Duration::from_millis(3));
             slot_write_delay(&shop, Duration::from_millis(2));
+            write_too_late(&shop);
             request_started(&shop);
             request_started(&shop);
             request_ended(&shop);

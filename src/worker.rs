@@ -117,13 +117,14 @@ impl Worker {
         let windows: BTreeMap<PoolKey, Vec<Window>> = pools.map(|(_, key, windows)| (key, windows)).collect();
         let dispatchers: BTreeMap<PoolKey, Arc<Dispatcher>> = windows
             .into_iter()
-            .map(|(key, windows)| (key.clone(), Arc::new(Dispatcher::new(key, windows))))
+            .map(|(key, windows)| {
+                (key.clone(), Arc::new(Dispatcher::new(key, windows, manner.worker.weights)))
+            })
             .collect();
-        let in_flight = manner.worker.requests_in_flight;
         let accounts = accounts
             .iter()
             .map(|(name, account)| {
-                (name.clone(), Arc::new(AccountState::new(account.clone(), in_flight, &dispatchers)))
+                (name.clone(), Arc::new(AccountState::new(account.clone(), &manner.worker, &dispatchers)))
             })
             .collect();
         Arc::new(Self {

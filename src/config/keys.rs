@@ -238,6 +238,27 @@ const WORKER: &[Key] = &[
         "Absent, it follows the account's limit, so that few messages wait in a worker's hands.",
     ),
     key(
+        "exempt_per_second",
+        integer(1, 100_000),
+        None,
+        "The most exempt requests a second of one account, in each worker.",
+        "Absent there is no ceiling: the provider exempts them from its limit.",
+    ),
+    key(
+        "lower_every",
+        integer(2, 1000),
+        Some("10"),
+        "Every so-manieth permit goes to the lanes normal and low first, retry and high after them.",
+        "A tenth keeps bulk moving while urgent work fills the limit.",
+    ),
+    key(
+        "normal_per_low",
+        integer(1, 100),
+        Some("4"),
+        "So many permits go to the lane normal for each that goes to low, while both wait.",
+        "Bulk takes a fifth of what urgent work leaves.",
+    ),
+    key(
         "hold",
         seconds(10, 20 * MINUTE),
         Some(r#""4m""#),

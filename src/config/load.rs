@@ -14,7 +14,7 @@ use super::source::{self, Context, Environment};
 use super::value::{Parsed, allowed};
 use super::{
     Account, CircuitConfig, Config, ConfigError, ConfigErrors, LimiterConfig, LogConfig, LogFormat,
-    QueueConfig, RetryConfig, Secret, Shown, StoreConfig, WorkerConfig,
+    QueueConfig, RetryConfig, Secret, Shown, StoreConfig, Weights, WorkerConfig,
 };
 use crate::job::AccountName;
 use crate::ports::{PoolKey, Window};
@@ -301,6 +301,11 @@ fn worker(values: &Values) -> Result<WorkerConfig, ConfigError> {
         requests_in_flight: values.integer("requests_in_flight")?,
         jobs_prefetch: values.integer("jobs_prefetch")?,
         lane_prefetch: values.optional("lane_prefetch")?,
+        exempt_per_second: values.optional("exempt_per_second")?,
+        weights: Weights {
+            lower_every: values.integer("lower_every")?,
+            normal_per_low: values.integer("normal_per_low")?,
+        },
         hold: values.duration("hold")?,
         drain: values.duration("drain")?,
     })

@@ -121,7 +121,8 @@ fn every_key_can_be_set_and_arrives() {
         store = { url = "rediss://r", dedupe_ttl = "5m", timeout = "6s" }
         admin = { listen = "off" }
         worker = { request_timeout = "7s", connect_timeout = "8s", lease = "90s", requests_in_flight = 10,
-                   jobs_prefetch = 11, lane_prefetch = 12, hold = "13s", drain = "14s" }
+                   jobs_prefetch = 11, lane_prefetch = 12, exempt_per_second = 28, lower_every = 29,
+                   normal_per_low = 30, hold = "13s", drain = "14s" }
         limiter = { horizon = "15s", slot_width = "1s", jitter = "2s", burst = 4 }
         retry = { attempts = 19, max_age = "20m", base = "21s", cap = "22s" }
         circuit = { failures = 23, pause = "24s", pause_max = "25s", credentials_pause = "26s",
@@ -132,7 +133,8 @@ fn every_key_can_be_set_and_arrives() {
         publish_timeout: 2s, publish_batch: 3, reconnect_max: 4s } \
         StoreConfig { url: [secret], prefix: \"p\", dedupe_ttl: 300s, timeout: 6s } None \
         WorkerConfig { request_timeout: 7s, connect_timeout: 8s, lease: 90s, requests_in_flight: 10, \
-        jobs_prefetch: 11, lane_prefetch: Some(12), hold: 13s, drain: 14s } \
+        jobs_prefetch: 11, lane_prefetch: Some(12), exempt_per_second: Some(28), \
+        weights: Weights { lower_every: 29, normal_per_low: 30 }, hold: 13s, drain: 14s } \
         LimiterConfig { horizon: 15s, slot_width: 1s, jitter: 2s, burst: 4 } \
         RetryConfig { attempts: 19, max_age: 1200s, base: 21s, cap: 22s } \
         CircuitConfig { failures: 23, pause: 24s, pause_max: 25s, credentials_pause: 26s, throttle_pause: 27s }";

@@ -8,6 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Weights;
 use crate::job::{AccountName, DeliveryId, Priority};
 use crate::ports::{Place, Window};
 
@@ -52,14 +53,19 @@ impl Lane {
 
 /// The order in which lanes are asked for permit number `turn`.
 ///
-/// `retry` and `high` come first, but every tenth permit begins with the lower lanes, so that
-/// nothing starves; of those, and of what the first two leave, `normal` and `low` share 4 : 1.
-pub const fn order(turn: u64) -> [Lane; 4] {
-    if turn % 50 == 49 {
-        [Lane::Low, Lane::Normal, Lane::High, Lane::Retry]
-    } else if turn % 10 == 9 {
-        [Lane::Normal, Lane::Low, Lane::High, Lane::Retry]
-    } else if turn % 5 == 4 {
+/// `retry` and `high` come first, but every tenth permit (by default) begins with the lower lanes,
+/// so that nothing starves; of those, and of what the first two leave, `normal` and `low` share
+/// 4 : 1 (by default).
+pub const fn order(turn: u64, weights: Weights) -> [Lane; 4] {
+    let every = if weights.lower_every == 0 { 1 } else { weights.lower_every as u64 };
+    let round = weights.normal_per_low as u64 + 1;
+    if turn % every == every - 1 {
+        if (turn / every) % round == round - 1 {
+            [Lane::Low, Lane::Normal, Lane::High, Lane::Retry]
+        } else {
+            [Lane::Normal, Lane::Low, Lane::High, Lane::Retry]
+        }
+    } else if turn % round == round - 1 {
         [Lane::Retry, Lane::High, Lane::Low, Lane::Normal]
     } else {
         Lane::ALL
@@ -87,15 +93,15 @@ pub const MAX_REQUEST_BYTES: usize = 9_000_000;
 pub struct Lanes<T> {
     waiting: [VecDeque<T>; 4],
     turn: u64,
-}
-
-impl<T> Default for Lanes<T> {
-    fn default() -> Self {
-        Self { waiting: std::array::from_fn(|_| VecDeque::new()), turn: 0 }
-    }
+    weights: Weights,
 }
 
 impl<T: Waiting> Lanes<T> {
+    /// Empty lanes.
+    pub fn new(weights: Weights) -> Self {
+        Self { waiting: std::array::from_fn(|_| VecDeque::new()), turn: 0, weights }
+    }
+
     /// Puts one at the end of its lane.
     pub fn push(&mut self, lane: Lane, item: T) {
         self.waiting[lane as usize].push_back(item);
@@ -154,7 +160,7 @@ impl<T: Waiting> Lanes<T> {
     }
 
     fn first(&self, open: &impl Fn(&AccountName) -> bool) -> Option<(Lane, usize)> {
-        order(self.turn).into_iter().find_map(|lane| {
+        order(self.turn, self.weights).into_iter().find_map(|lane| {
             let index = self.waiting[lane as usize].iter().position(|item| open(item.account()))?;
             Some((lane, index))
         })
@@ -237,6 +243,10 @@ mod tests {
         Item(AccountName::new(account).unwrap(), id, batch.map(Into::into), 100)
     }
 
+    fn lanes() -> Lanes<Item> {
+        Lanes::new(Weights { lower_every: 10, normal_per_low: 4 })
+    }
+
     fn ids(group: &[(Lane, Item)]) -> Vec<&str> {
         group.iter().map(|(_, item)| item.1.as_str()).collect()
     }
@@ -247,7 +257,7 @@ mod tests {
 
     #[test]
     fn with_every_lane_full_none_starves() {
-        let mut lanes = Lanes::default();
+        let mut lanes = lanes();
         for n in 0..1_000 {
             for (lane, name) in Lane::ALL.into_iter().zip(["r", "h", "n", "l"]) {
                 lanes.push(lane, item("a", &format!("{name}{n}"), None));
@@ -260,7 +270,7 @@ mod tests {
 
     #[test]
     fn urgent_goes_first_and_every_tenth_permit_to_the_lowest() {
-        let mut lanes = Lanes::default();
+        let mut lanes = lanes();
         for n in 0..20 {
             lanes.push(Lane::High, item("a", &format!("h{n}"), None));
             lanes.push(Lane::Low, item("a", &format!("l{n}"), None));
@@ -272,7 +282,7 @@ mod tests {
 
     #[test]
     fn normal_and_low_share_about_four_to_one() {
-        let mut lanes = Lanes::default();
+        let mut lanes = lanes();
         for n in 0..100 {
             lanes.push(Lane::Normal, item("a", &format!("n{n}"), None));
             lanes.push(Lane::Low, item("a", &format!("l{n}"), None));
@@ -284,7 +294,7 @@ mod tests {
 
     #[test]
     fn no_lane_starves_and_an_empty_one_costs_nothing() {
-        let mut lanes = Lanes::default();
+        let mut lanes = lanes();
         lanes.push(Lane::Low, item("a", "l", None));
         assert_eq!(drain(&mut lanes, 3), [Lane::Low]);
         assert!(lanes.is_empty());
@@ -292,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_request_carries_what_may_share_it() {
-        let mut lanes = Lanes::default();
+        let mut lanes = lanes();
         lanes.push(Lane::Normal, item("a", "1", Some("k")));
         lanes.push(Lane::Normal, item("b", "2", Some("k")));
         lanes.push(Lane::Normal, item("a", "3", Some("other")));
@@ -307,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_request_stays_within_its_numbers_and_bytes() {
-        let mut lanes = Lanes::default();
+        let mut lanes = lanes();
         for n in 0..10 {
             lanes.push(Lane::Normal, item("a", &n.to_string(), Some("k")));
         }
@@ -320,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_paused_account_is_passed_over() {
-        let mut lanes = Lanes::default();
+        let mut lanes = lanes();
         lanes.push(Lane::High, item("a", "1", None));
         lanes.push(Lane::Low, item("b", "2", None));
         assert_eq!(ids(&lanes.pick(|account| account.as_str() == "b", |_| 1)), ["2"]);

@@ -1,13 +1,15 @@
 //! One account, as the worker uses it.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::config::Account;
+use crate::config::{Account, WorkerConfig};
 use crate::job::{AccountName, Class, Delivery, Pool};
 use crate::ports::{Pause, PauseCause, PoolKey};
 use crate::providers::Gateway;
@@ -22,7 +24,9 @@ pub struct AccountState {
     account: Arc<Account>,
     gate: Gate,
     /// Bounds the exempt requests under way.
-    pub(super) exempt_in_flight: Semaphore,
+    exempt_in_flight: Semaphore,
+    /// Bounds the exempt requests a second.
+    exempt_ceiling: Option<DefaultDirectRateLimiter>,
     rooms: BTreeMap<Pool, Arc<Dispatcher>>,
     last_request: Mutex<Option<Instant>>,
 }
@@ -30,7 +34,7 @@ pub struct AccountState {
 impl AccountState {
     pub(super) fn new(
         account: Arc<Account>,
-        exempt_in_flight: usize,
+        config: &WorkerConfig,
         dispatchers: &BTreeMap<PoolKey, Arc<Dispatcher>>,
     ) -> Self {
         let pools = account.gateway.pools().into_iter();
@@ -38,7 +42,11 @@ impl AccountState {
         Self {
             account,
             gate: Gate::default(),
-            exempt_in_flight: Semaphore::new(exempt_in_flight),
+            exempt_in_flight: Semaphore::new(config.requests_in_flight),
+            exempt_ceiling: config.exempt_per_second.and_then(NonZeroU32::new).map(|most| {
+                // One at a time: the quota's burst would be a second's worth.
+                RateLimiter::direct(Quota::per_second(most).allow_burst(NonZeroU32::MIN))
+            }),
             rooms,
             last_request: Mutex::new(None),
         }
@@ -77,6 +85,16 @@ impl AccountState {
 
     pub(super) fn rooms(&self) -> impl Iterator<Item = &Arc<Dispatcher>> {
         self.rooms.values()
+    }
+
+    /// Waits for a place among the exempt requests, and for their ceiling.
+    pub(super) async fn place_for_exempt(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        let place = self.exempt_in_flight.acquire().await.ok()?;
+        if let Some(ceiling) = &self.exempt_ceiling {
+            ceiling.until_ready().await;
+        }
+        Some(place)
     }
 
     /// Goes through the gate, if it lets through now.

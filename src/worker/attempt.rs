@@ -202,7 +202,7 @@ impl Worker {
     ) -> Option<(SemaphorePermit<'a>, Pass)> {
         // The sender lives in the store's adapter, which this worker holds.
         self.ports.claims.up().wait_for(|up| *up).await.ok()?;
-        let slot = account.exempt_in_flight.acquire().await.ok()?;
+        let slot = account.place_for_exempt().await?;
         Some((slot, account.pass().await))
     }
 

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::config::Weights;
 use crate::job::{AccountName, Priority};
 use crate::metrics;
 use crate::pipeline::classify::Route;
@@ -33,7 +34,6 @@ pub(super) struct Dispatcher {
     wake: Notify,
 }
 
-#[derive(Default)]
 struct Room {
     lanes: Lanes<Parcel>,
     /// Permits whose deliveries turned out to need none.
@@ -50,8 +50,9 @@ struct Desk {
 }
 
 impl Dispatcher {
-    pub(super) fn new(key: PoolKey, windows: Vec<Window>) -> Self {
-        Self { key, windows, room: Mutex::default(), wake: Notify::new() }
+    pub(super) fn new(key: PoolKey, windows: Vec<Window>, weights: Weights) -> Self {
+        let room = Room { lanes: Lanes::new(weights), returned: Vec::new(), paused_until: None };
+        Self { key, windows, room: Mutex::new(room), wake: Notify::new() }
     }
 
     fn room(&self) -> MutexGuard<'_, Room> {

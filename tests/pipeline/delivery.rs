@@ -1,12 +1,14 @@
 //! The usual ways of a job.
 
+use std::time::Duration;
+
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use paceline::ports::Properties;
 use serde_json::{Value, json};
 
 use crate::support::jobs::{counted_job, exempt_job, notification, properties, user_job};
-use crate::support::world::World;
+use crate::support::world::{Options, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_of_both_providers_are_delivered_and_told() {
@@ -114,5 +116,19 @@ async fn a_reply_queue_gets_the_receipts_too_and_a_missing_one_harms_nobody() {
     assert_eq!(got.properties.correlation_id().as_ref().unwrap().as_str(), "c-7");
     assert_eq!(world.receipts_of("gone")[0]["status"], "delivered");
     assert_eq!(world.receipts_of("ours")[0]["reason"], "invalid");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ceiling_spreads_exempt_requests_over_time() {
+    let env = &[("PACELINE__WORKER__EXEMPT_PER_SECOND", "20")];
+    let mut world = World::with(Options { env, ..Options::default() }).await;
+    world.start_worker().await;
+    let jobs: Vec<_> = (0..41).map(|n| exempt_job(&format!("c-{n}"))).collect();
+    world.publish(&jobs).await;
+    world.settle().await;
+    let times: Vec<u64> = world.provider.ledger().iter().map(|entry| entry.at_us).collect();
+    let span = Duration::from_micros(times[times.len() - 1] - times[0]);
+    assert!(span >= Duration::from_millis(1_900), "41 requests within {span:?}");
     world.finish().await;
 }

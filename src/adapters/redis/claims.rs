@@ -376,10 +376,15 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
-        let answer =
-            read(vec![text("a"), Value::Int(9), Value::Int(2), Value::Int(1), Value::Int(5), text("")]);
+        let answer = read(
+            [
+                vec![text("a"), Value::Int(9), Value::Int(1)],
+                vec![Value::Int(2), Value::Int(1), Value::Int(5), text("")],
+            ]
+            .concat(),
+        );
         let Some(Answer::Acquired(claim)) = answer else { panic!("{answer:?}") };
-        assert_eq!(claim.claimed_ms, 9);
+        assert_eq!((claim.claimed_ms, claim.probe, claim.token.as_str()), (9, true, "t"));
         let expected = History { requests: 2, retries: 1, first_attempt_ms: Some(5), unresolved_ms: None };
         assert_eq!(claim.history, expected);
 
@@ -402,8 +407,8 @@ mod tests {
             vec![text("h"), text("soon")],
             vec![text("e"), text("{}"), Value::Int(1)],
             vec![text("p"), Value::Int(1), text("weather")],
-            vec![text("a"), Value::Int(9), Value::Int(-2), Value::Int(1), text(""), text("")],
-            vec![text("a"), Value::Int(9), Value::Int(2), text(""), text("")],
+            vec![text("a"), Value::Int(9), Value::Int(0), Value::Int(-2), Value::Int(1), text(""), text("")],
+            vec![text("a"), Value::Int(9), Value::Int(0), Value::Int(2), text(""), text("")],
         ];
         for case in cases {
             assert!(read(case.clone()).is_none(), "{case:?}");
