@@ -1,6 +1,6 @@
 //! What is configured: read once at the start, checked whole, then handed on as plain values.
 //!
-//! Every tunable is one row in a table of [`Key`]s (see [`keys`]): its name, meaning, unit,
+//! Every tunable is one row in a table of [`keys::Key`]s: its name, meaning, unit,
 //! bounds, default and the reason for the default stand in one place, which parsing, help and the
 //! reference document share.
 
@@ -197,7 +197,7 @@ pub struct WorkerConfig {
 /// How lanes share an account's permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weights {
-    /// Every so-manieth permit goes to the lower lanes first, so that they never starve.
+    /// Every n-th permit goes to the lower lanes first, so that they never starve.
     pub lower_every: u32,
     /// So many of the permits of `normal` and `low` go to `normal`, for each that goes to `low`.
     pub normal_per_low: u32,

@@ -16,6 +16,7 @@
 //! [`Cargo`]: crate::pipeline::send::Cargo
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -91,6 +92,13 @@ pub enum Stage {
     Stopped,
 }
 
+/// Work that follows from a step and need not hold up who took it: most let it run by itself, who
+/// handles a suspect waits for it.
+struct Errand {
+    tickets: Vec<Arc<dyn Ticket>>,
+    work: BoxFuture<'static, ()>,
+}
+
 /// A worker.
 pub struct Worker {
     ports: Ports,
@@ -99,8 +107,9 @@ pub struct Worker {
     dispatchers: BTreeMap<PoolKey, Arc<Dispatcher>>,
     stage: watch::Receiver<Stage>,
     tasks: TaskTracker,
-    /// Held for reading by whatever works on a delivery, for writing by the handling of a suspect,
-    /// which must be alone so that a crash is its own.
+    /// Held for reading by whatever reads a message, talks to a provider or judges its answer, for
+    /// writing by the handling of a suspect, which must be alone so that a crash is its own.
+    /// Publishing and writing to the store, which only move bytes, hold neither.
     quiet: RwLock<()>,
     alive: AtomicBool,
 }
@@ -214,6 +223,12 @@ impl Worker {
                     worker.give_back_unless_stopped(&hand).await;
                 }
             });
+        }
+    }
+
+    fn spawn_all(self: &Arc<Self>, errands: Vec<Errand>) {
+        for errand in errands {
+            self.spawn(errand.tickets, errand.work);
         }
     }
 

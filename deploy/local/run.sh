@@ -144,7 +144,7 @@ fetch /metrics | awk -F'[{}"]' '
 if [ -n "${KEEP:-}" ]; then
     echo
     echo "still running, until Ctrl-C:"
-    echo "  PUSHWOOSH_TOKEN=x MOENGAGE_PUSH_KEY=x PACELINE_CONFIG=$PACELINE_CONFIG \\"
+    echo "  PUSHWOOSH_TOKEN=x MOENGAGE_PUSH_KEY=x MOENGAGE_CAMPAIGN_KEY=x PACELINE_CONFIG=$PACELINE_CONFIG \\"
     echo "  PACELINE__QUEUE__URL=$PACELINE__QUEUE__URL $bin publish $jobs"
     echo "  http://127.0.0.1:$admin_port/metrics, http://127.0.0.1:$simulator_port/_simulator/summary"
     wait "$worker"

@@ -175,7 +175,7 @@ const STORE: &[Key] = &[
         seconds(MINUTE, 90 * DAY),
         Some(r#""7d""#),
         "How long an id is remembered after its end: a second message within this time is a duplicate.",
-        "Covers a producer's replay after a long weekend; costs about 200 bytes of Redis a delivery.",
+        "Covers a producer's replay after a long weekend; costs under 300 bytes of Redis a delivery.",
     ),
     key(
         "timeout",
@@ -248,7 +248,7 @@ const WORKER: &[Key] = &[
         "lower_every",
         integer(2, 1000),
         Some("10"),
-        "Every so-manieth permit goes to the lanes normal and low first, retry and high after them.",
+        "Every n-th permit goes to the lanes normal and low first, retry and high after them.",
         "A tenth keeps bulk moving while urgent work fills the limit.",
     ),
     key(
@@ -387,7 +387,7 @@ const LOG: &[Key] = &[
         Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
         Some(r#""info""#),
         "The least important events that are logged; PACELINE_LOG or RUST_LOG override it by module.",
-        "Pauses, reconnects and dead letters are seen; single deliveries are not.",
+        "A line for each answer of a provider and each end of a delivery; \"warn\" leaves what needs a person.",
     ),
 ];
 

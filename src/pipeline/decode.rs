@@ -228,23 +228,34 @@ pub fn mask_credentials(body: &[u8]) -> Vec<u8> {
 /// Goes by the raw text, not by a parsed tree: where a name stands twice, both values are found.
 fn credential_spans(body: &[u8]) -> Option<Vec<(usize, usize)>> {
     let text = std::str::from_utf8(body).ok()?;
-    let mut spans = Vec::new();
-    for (name, payload) in raw_members(text)? {
-        if name != "payload" {
-            continue;
-        }
-        for (name, value) in raw_members(payload.get()).unwrap_or_default() {
-            let inner =
-                if name == "request" { raw_members(value.get()).unwrap_or_default() } else { Vec::new() };
-            for (name, value) in inner.into_iter().chain([(name, value)]) {
-                if CREDENTIALS.contains(&name.as_str()) {
-                    let start = value.get().as_ptr() as usize - text.as_ptr() as usize;
-                    spans.push((start, start + value.get().len()));
-                }
-            }
+    let members = raw_members(text)?;
+    let mut found = Vec::new();
+    for (name, value) in &members {
+        match name.as_str() {
+            "payload" => collect_credentials(value, 2, &mut found),
+            name if CREDENTIALS.contains(&name) => found.push(*value),
+            _ => {}
         }
     }
-    Some(spans)
+    let offset = |value: &RawValue| value.get().as_ptr() as usize - text.as_ptr() as usize;
+    Some(found.into_iter().map(|value| (offset(value), offset(value) + value.get().len())).collect())
+}
+
+/// The credentials among an object's members, in its `request` wrapper, and in its notifications:
+/// wherever the rules look for them.
+fn collect_credentials<'a>(object: &'a RawValue, depth: usize, found: &mut Vec<&'a RawValue>) {
+    for (name, value) in raw_members(object.get()).unwrap_or_default() {
+        match name.as_str() {
+            name if CREDENTIALS.contains(&name) => found.push(value),
+            "request" if depth > 0 => collect_credentials(value, depth - 1, found),
+            "notifications" if depth > 0 => {
+                for item in serde_json::from_str::<Vec<&RawValue>>(value.get()).unwrap_or_default() {
+                    collect_credentials(item, 0, found);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 fn raw_members(text: &str) -> Option<Vec<(String, &RawValue)>> {
@@ -380,6 +391,14 @@ mod tests {
             (
                 r#"{"payload":{"data":{"auth":"the user's own"}}}"#,
                 r#"{"payload":{"data":{"auth":"the user's own"}}}"#,
+            ),
+            (
+                r#"{"auth":"s","payload":{"notifications":[{"auth":"s1"},7,{"x":1,"signature":"s2"}]}}"#,
+                r#"{"auth":"[masked]","payload":{"notifications":[{"auth":"[masked]"},7,{"x":1,"signature":"[masked]"}]}}"#,
+            ),
+            (
+                r#"{"payload":{"request":{"notifications":[{"auth":"s1"}]}}}"#,
+                r#"{"payload":{"request":{"notifications":[{"auth":"[masked]"}]}}}"#,
             ),
             ("not json", "not json"),
         ];

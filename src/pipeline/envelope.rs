@@ -29,6 +29,8 @@ const DUE_TO: &str = "paceline-due-to";
 const DUE_ACCOUNT: &str = "paceline-due-account";
 /// The longest header that is carried on; W3C allows a tracestate of 512.
 const MAX_HEADER_BYTES: usize = 1_024;
+/// The longest outcome that travels in a header: with all else below what AMQP carries (128 KiB).
+const MAX_OUTCOME_BYTES: usize = 60_000;
 /// The highest count of attempts that is believed.
 const MAX_COUNT: u32 = 1_000_000;
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
@@ -158,8 +160,7 @@ impl Envelope {
         if self.crashes > 0 {
             properties.set_header(CRASHES, self.crashes.to_string());
         }
-        // An outcome is plain data: writing it as JSON can't fail.
-        if let Some(text) = self.outcome.as_ref().and_then(|outcome| serde_json::to_string(outcome).ok()) {
+        if let Some(text) = self.outcome.as_ref().and_then(outcome_text) {
             properties.set_header(OUTCOME, text);
         }
         if let Some(due) = &self.due {
@@ -193,13 +194,37 @@ pub fn was_given_back(properties: &Properties) -> bool {
     properties.header(PUBLISHED_AT).is_some()
 }
 
-/// The properties of a message that goes back to its queue as it is, except that the time of its
-/// publishing is kept: a producer may have said none, and then it was the time of intake.
-pub fn given_back(properties: &Properties, now: Timestamp, chance: &dyn Chance) -> Properties {
-    let published_at = Envelope::read(properties, now, chance).published_at;
+/// The properties of a message that goes back to its queue as it is, with the headers that mean
+/// something here and the time of its publishing: a producer may have said none, and then it was
+/// the time of intake.
+pub fn given_back(properties: &Properties, intake: Timestamp, chance: &dyn Chance) -> Properties {
+    let published_at = Envelope::read(properties, intake, chance).published_at;
     let mut kept = properties.clone();
+    kept.headers.retain(|(name, value)| {
+        let ours = name.starts_with("paceline-") || TRACE.contains(&name.as_str());
+        ours && value.len() <= if name == OUTCOME { MAX_OUTCOME_BYTES } else { MAX_HEADER_BYTES }
+    });
     kept.set_header(PUBLISHED_AT, published_at.as_millisecond().to_string());
     kept
+}
+
+/// An outcome as far as a header carries it: without what the provider said at length.
+fn outcome_text(outcome: &Outcome) -> Option<String> {
+    // An outcome is plain data: writing it as JSON can't fail.
+    let text = serde_json::to_string(outcome).ok()?;
+    if text.len() <= MAX_OUTCOME_BYTES {
+        return Some(text);
+    }
+    let mut shorter = outcome.clone();
+    shorter.acceptance.unknown_devices.clear();
+    shorter.acceptance.response = None;
+    serde_json::to_string(&shorter).ok()
+}
+
+/// What a message is called on all its hops: by its producer, else by us; `None` for one that has no
+/// name yet.
+pub fn message_name(properties: &Properties) -> Option<&str> {
+    properties.message_id.as_deref().filter(|id| !id.is_empty()).or_else(|| properties.header(INSTANCE))
 }
 
 /// Attempts, as a message of ours remembers them. Bounded, so that no arithmetic on them overflows
@@ -348,6 +373,26 @@ mod tests {
         let ours = Envelope::read(&properties, now(), &Fixed);
         assert_eq!((ours.remembered.requests, ours.remembered.unresolved_ms), (MAX_COUNT, None));
         assert_eq!(ours.crashes, MAX_COUNT);
+    }
+
+    #[test]
+    fn what_goes_back_fits_into_a_message() {
+        let mut properties = Properties::default();
+        properties.set_header("x-producer", "v".repeat(119_000));
+        properties.set_header("tracestate", "v".repeat(2_000));
+        properties.set_header("traceparent", "00-1-2-01");
+        let kept = given_back(&properties, now(), &Fixed);
+        let names: Vec<&str> = kept.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["traceparent", PUBLISHED_AT]);
+
+        let mut outcome = Ending::unsent(Status::Expired, 1).at(now());
+        outcome.acceptance.unknown_devices = vec!["d".repeat(150); 1_000];
+        outcome.acceptance.message_code = Some("C".into());
+        let read: Outcome = serde_json::from_str(&outcome_text(&outcome).unwrap()).unwrap();
+        assert_eq!(
+            (read.acceptance.message_code.as_deref(), read.acceptance.unknown_devices.len()),
+            (Some("C"), 0)
+        );
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub const fn order(turn: u64, weights: Weights) -> [Lane; 4] {
         } else {
             [Lane::Normal, Lane::Low, Lane::High, Lane::Retry]
         }
-    } else if turn % round == round - 1 {
+    } else if (turn - turn / every) % round == round - 1 {
         [Lane::Retry, Lane::High, Lane::Low, Lane::Normal]
     } else {
         Lane::ALL
@@ -269,6 +269,22 @@ mod tests {
     }
 
     #[test]
+    fn shares_follow_the_weights() {
+        for (lower_every, normal_per_low, low) in
+            [(10, 4, 200), (5, 4, 200), (2, 1, 500), (10, 9, 100), (7, 3, 250)]
+        {
+            let mut lanes = Lanes::new(Weights { lower_every, normal_per_low });
+            for n in 0..1_000 {
+                lanes.push(Lane::Normal, item("a", &format!("n{n}"), None));
+                lanes.push(Lane::Low, item("a", &format!("l{n}"), None));
+            }
+            let picked = drain(&mut lanes, 1_000);
+            let found = picked.iter().filter(|lane| **lane == Lane::Low).count();
+            assert!(found.abs_diff(low) <= 3, "{lower_every} {normal_per_low}: {found} of 1000");
+        }
+    }
+
+    #[test]
     fn urgent_goes_first_and_every_tenth_permit_to_the_lowest() {
         let mut lanes = lanes();
         for n in 0..20 {
@@ -288,8 +304,7 @@ mod tests {
             lanes.push(Lane::Low, item("a", &format!("l{n}"), None));
         }
         let picked = drain(&mut lanes, 100);
-        let low = picked.iter().filter(|lane| **lane == Lane::Low).count();
-        assert!((10..=20).contains(&low), "{low} of 100");
+        assert_eq!(picked.iter().filter(|lane| **lane == Lane::Low).count(), 20);
     }
 
     #[test]

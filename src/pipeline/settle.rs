@@ -20,6 +20,10 @@ use crate::ports::{Destination, History, LADDER_SECONDS, Outgoing, Place};
 use crate::providers::Repeat;
 use crate::verdict::{Acceptance, DeadReason, Fate, Outcome, Status};
 
+/// The longest wait that a provider in trouble can ask for one delivery; a larger number would kill
+/// what an hour may mend.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+
 /// The longest `detail`, in characters.
 const MAX_DETAIL: usize = 1_000;
 
@@ -178,7 +182,7 @@ fn retry(
 ) -> Settlement {
     let history = History { retries: history.retries.saturating_add(u32::from(!situation.probe)), ..history };
     let delay = backoff::wait(situation.policy, history.retries, situation.unit)
-        .max(at_least.unwrap_or_default())
+        .max(at_least.unwrap_or_default().min(LONGEST_RETRY_AFTER))
         .max(Duration::from_secs(LADDER_SECONDS[0]));
     let out_of_retries = history.retries > situation.policy.attempts;
     if out_of_retries || situation.age.saturating_add(delay) > situation.policy.max_age {
@@ -300,6 +304,8 @@ fn receipt_body(subject: &Subject<'_>, outcome: &Outcome) -> Value {
 /// The dead letter of a delivery with the given body.
 pub fn dead_letter(subject: &Subject<'_>, outcome: &Outcome, body: Bytes) -> Outgoing {
     let mut properties = subject.envelope.write_outside();
+    // A name of its own: published again as it is, it is a new message, not a redelivery of the old.
+    properties.message_id = Some(dead_id(subject, outcome));
     let dead_at =
         Timestamp::from_millisecond(outcome.settled_at_ms).map(|at| at.to_string()).unwrap_or_default();
     for (name, value) in [

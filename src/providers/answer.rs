@@ -23,6 +23,9 @@ const SHORTEST_MASKED: usize = 4;
 /// control characters, cut to 300 characters.
 pub(super) fn clean<'a>(text: &str, hidden: impl IntoIterator<Item = &'a str>) -> String {
     let mut masked = text.to_owned();
+    // Longest first: a short one may be part of a longer one, whose rest would stay.
+    let mut hidden: Vec<&str> = hidden.into_iter().collect();
+    hidden.sort_by_key(|value| std::cmp::Reverse(value.len()));
     for value in hidden {
         if value.len() >= SHORTEST_MASKED && masked.contains(value) {
             masked = masked.replace(value, "[hidden]");

@@ -131,7 +131,8 @@ impl Account {
         };
         let requests_per_minute =
             settings.limit("requests_per_minute")?.unwrap_or(Some(DEFAULT_REQUESTS_PER_MINUTE));
-        let exempt_devices = settings.integer("exempt_devices", 0, 1000)?.unwrap_or(DEFAULT_EXEMPT_DEVICES);
+        let exempt_devices =
+            settings.integer("exempt_devices", 0, DEFAULT_EXEMPT_DEVICES)?.unwrap_or(DEFAULT_EXEMPT_DEVICES);
         let notifications_per_request = settings
             .integer("notifications_per_request", 1, fields::MOST_NOTIFICATIONS as u64)?
             .unwrap_or(DEFAULT_NOTIFICATIONS_PER_REQUEST);

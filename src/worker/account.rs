@@ -87,14 +87,15 @@ impl AccountState {
         self.rooms.values()
     }
 
-    /// Waits for a place among the exempt requests, and for their ceiling.
-    pub(super) async fn place_for_exempt(&self) -> Option<SemaphorePermit<'_>> {
+    /// Waits for a place among the exempt requests, for the gate, and for the ceiling.
+    pub(super) async fn ready_for_exempt(self: &Arc<Self>) -> Option<(SemaphorePermit<'_>, Pass)> {
         // The semaphore is never closed.
         let place = self.exempt_in_flight.acquire().await.ok()?;
+        let pass = self.pass().await;
         if let Some(ceiling) = &self.exempt_ceiling {
             ceiling.until_ready().await;
         }
-        Some(place)
+        Some((place, pass))
     }
 
     /// Goes through the gate, if it lets through now.
@@ -103,7 +104,7 @@ impl AccountState {
     }
 
     /// Waits until the gate lets through.
-    pub(super) async fn pass(self: &Arc<Self>) -> Pass {
+    async fn pass(self: &Arc<Self>) -> Pass {
         let probing = self.gate.pass().await;
         Pass { account: self.clone(), probing }
     }
@@ -143,6 +144,13 @@ impl AccountState {
 pub(super) struct Pass {
     account: Arc<AccountState>,
     probing: bool,
+}
+
+impl Pass {
+    /// Whether its result tells if the account works again.
+    pub(super) fn is_probe(&self) -> bool {
+        self.probing
+    }
 }
 
 impl Drop for Pass {

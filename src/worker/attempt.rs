@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::ports::{Answer, Claim, Purpose, Release, Sent};
 use crate::verdict::{DeadReason, Fate, Outcome, Signal, Status};
 use crate::worker::account::{AccountState, Pass};
 use crate::worker::parcel::{Hand, Parcel};
-use crate::worker::{Stage, Worker};
+use crate::worker::{Errand, Stage, Worker};
 
 /// How long a message whose delivery somebody else holds waits before it asks again, at most: most
 /// holders end within a second.
@@ -33,11 +34,21 @@ pub(super) struct Sorted {
     pub(super) back: Vec<Parcel>,
     /// The store did not answer.
     pub(super) store_down: bool,
+    /// What becomes of the others.
+    pub(super) errands: Vec<Errand>,
+}
+
+/// What became of an attempt.
+#[derive(Default)]
+pub(super) struct Attempted {
+    /// Not sent, to be tried again.
+    pub(super) back: Vec<Parcel>,
+    /// What follows for the others.
+    pub(super) errands: Vec<Errand>,
 }
 
 impl Worker {
-    /// Claims deliveries that are to share a request. What ends or waits without one is led on its
-    /// way; the rest is returned.
+    /// Claims deliveries that are to share a request.
     pub(super) async fn claim_group(self: &Arc<Self>, parcels: Vec<Parcel>) -> Sorted {
         let wishes: Vec<_> = parcels.iter().map(|parcel| parcel.wish(Purpose::Send)).collect();
         let answers = match self.ports.claims.claim(&wishes).await {
@@ -57,12 +68,16 @@ impl Worker {
                     self.learn_pause(&parcel.account, pause);
                     sorted.back.push(parcel);
                 }
-                Answer::Held(rest) => self.spawn_on(parcel, move |worker, parcel| async move {
-                    worker.wait_for_holder(&parcel, rest).await;
-                }),
-                Answer::Ended { outcome, same } => self.spawn_on(parcel, move |worker, parcel| async move {
-                    worker.follow_end(&parcel, outcome, same).await;
-                }),
+                Answer::Held(rest) => {
+                    sorted.errands.push(self.errand(parcel, move |worker, parcel| async move {
+                        worker.wait_for_holder(&parcel, rest).await;
+                    }));
+                }
+                Answer::Ended { outcome, same } => {
+                    sorted.errands.push(self.errand(parcel, move |worker, parcel| async move {
+                        worker.follow_end(&parcel, outcome, same).await;
+                    }));
+                }
             }
         }
         sorted
@@ -84,18 +99,17 @@ impl Worker {
             Step::Expire => Settlement::End(Ending::unsent(Status::Expired, attempts)),
             Step::Bury(reason, detail) => Settlement::End(Ending::dead(reason, &detail, attempts)),
         };
-        self.spawn_on(parcel, move |worker, parcel| async move {
+        sorted.errands.push(self.errand(parcel, move |worker, parcel| async move {
             worker.apply(Claimed { parcel, claim, within: None }, settlement, Signal::Neutral).await;
-        });
+        }));
     }
 
-    fn spawn_on<F>(self: &Arc<Self>, parcel: Parcel, work: impl FnOnce(Arc<Self>, Parcel) -> F)
+    fn errand<F>(self: &Arc<Self>, parcel: Parcel, work: impl FnOnce(Arc<Self>, Parcel) -> F) -> Errand
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let tickets = vec![parcel.hand.ticket.clone()];
-        let work = work(self.clone(), parcel);
-        self.spawn(tickets, work);
+        Errand { tickets, work: work(self.clone(), parcel).boxed() }
     }
 
     /// Somebody else holds the delivery: ask again when it may be over. Uses up no retry.
@@ -180,9 +194,10 @@ impl Worker {
                         return;
                     }
                     let working = self.quiet.read().await;
-                    let again = self.attempt_exempt(parcel, pass).await;
+                    let mut attempted = self.attempt_exempt(parcel, pass).await;
                     drop((working, slot));
-                    match again {
+                    self.spawn_all(attempted.errands);
+                    match attempted.back.pop() {
                         None => return,
                         Some(again) => parcel = again,
                     }
@@ -190,7 +205,7 @@ impl Worker {
                 () = tokio::time::sleep_until(self.held_until(&hand)) => {
                     return self.give_back_unless_stopped(&hand).await;
                 }
-                () = self.stopping() => return,
+                () = self.stopping() => return self.give_back_unless_stopped(&hand).await,
             }
         }
     }
@@ -202,8 +217,17 @@ impl Worker {
     ) -> Option<(SemaphorePermit<'a>, Pass)> {
         // The sender lives in the store's adapter, which this worker holds.
         self.ports.claims.up().wait_for(|up| *up).await.ok()?;
-        let slot = account.place_for_exempt().await?;
-        Some((slot, account.pass().await))
+        account.ready_for_exempt().await
+    }
+
+    /// Waits for the store, as long as the message may be held and the worker runs.
+    pub(super) async fn store_is_up(&self, hand: &Hand) -> bool {
+        let mut up = self.ports.claims.up();
+        tokio::select! {
+            found = up.wait_for(|up| *up) => found.is_ok(),
+            () = tokio::time::sleep_until(self.held_until(hand)) => false,
+            () = self.stopping() => false,
+        }
     }
 
     async fn stopping(&self) {
@@ -212,19 +236,18 @@ impl Worker {
         let _ = stage.wait_for(|stage| *stage != Stage::Running).await;
     }
 
-    /// One attempt at an exempt delivery; gives it back when it was not sent and should be tried
-    /// again soon.
-    pub(super) async fn attempt_exempt(self: &Arc<Self>, parcel: Parcel, pass: Pass) -> Option<Parcel> {
+    /// One attempt at an exempt delivery.
+    pub(super) async fn attempt_exempt(self: &Arc<Self>, parcel: Parcel, pass: Pass) -> Attempted {
         let account = parcel.account.clone();
         let mut sorted = self.claim_group(vec![parcel]).await;
         let Some(claimed) = sorted.ready.pop() else {
             if sorted.store_down {
                 self.pause_briefly().await;
             }
-            return sorted.back.pop();
+            return Attempted { back: sorted.back, errands: sorted.errands };
         };
         match Cargo::exempt(claimed) {
-            Ok(cargo) => self.send_group(&account, cargo, pass).await.pop(),
+            Ok(cargo) => self.send_group(&account, cargo, pass).await,
             Err(claimed) => {
                 // Only exempt deliveries are routed here; were one counted, its lane is the way.
                 tracing::error!(delivery = %claimed.claim.id, "a counted delivery was led past its lane");
@@ -233,7 +256,7 @@ impl Worker {
                 let later =
                     Settlement::Later { delay, history, alone: false, counted: true, cause: "counted" };
                 self.apply(*claimed, later, Signal::Neutral).await;
-                None
+                Attempted::default()
             }
         }
     }
@@ -242,14 +265,13 @@ impl Worker {
         tokio::time::sleep(Duration::from_millis(100).mul_f64(1.0 + self.ports.chance.unit())).await;
     }
 
-    /// Sends what is claimed; settling goes on by itself when the answer is there. Gives back what
-    /// could not be written in time.
+    /// Sends what is claimed, and judges the answer.
     pub(super) async fn send_group(
         self: &Arc<Self>,
         account: &Arc<AccountState>,
         cargo: Cargo<Parcel>,
         pass: Pass,
-    ) -> Vec<Parcel> {
+    ) -> Attempted {
         let name = account.name();
         let request = account.gateway().request(&cargo.deliveries());
         let started = Instant::now();
@@ -262,10 +284,13 @@ impl Worker {
         let sent = self.ports.wire.send(request, write_by).await;
         metrics::request_ended(name);
         match sent {
-            Sent::TooLate => self.take_back(account, cargo, pass).await,
+            Sent::TooLate => {
+                let back = self.take_back(account, cargo, pass).await;
+                Attempted { back, ..Attempted::default() }
+            }
             Sent::Answer(answer) => {
-                self.follow_answer(account, cargo, &answer, started.elapsed(), pass).await;
-                Vec::new()
+                let errand = self.follow_answer(account, cargo, &answer, started.elapsed(), pass).await;
+                Attempted { errands: vec![errand], ..Attempted::default() }
             }
         }
     }

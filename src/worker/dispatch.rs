@@ -83,11 +83,6 @@ impl Dispatcher {
     }
 
     fn put_back(&self, parcels: Vec<Parcel>) {
-        self.put_back_quietly(parcels);
-        self.wake();
-    }
-
-    fn put_back_quietly(&self, parcels: Vec<Parcel>) {
         let mut room = self.room();
         for parcel in parcels.into_iter().rev() {
             room.lanes.put_back(lane_of(&parcel), parcel);
@@ -123,6 +118,9 @@ impl Worker {
             let url = parcel.account.gateway().warm_up_url();
             let worker = self.clone();
             self.tasks.spawn(async move { worker.ports.wire.warm_up(&url).await });
+        }
+        if !self.is_running() {
+            return self.give_back_unless_stopped(&parcel.hand).await;
         }
         dispatcher.push(lane_of(&parcel), parcel);
     }
@@ -178,6 +176,16 @@ impl Worker {
         }
     }
 
+    fn put_back(self: &Arc<Self>, dispatcher: &Dispatcher, parcels: Vec<Parcel>) {
+        dispatcher.put_back(parcels);
+        if self.is_running() {
+            dispatcher.wake();
+        } else {
+            // The loop that would have led them on has ended.
+            self.return_if(dispatcher, |_| true);
+        }
+    }
+
     fn spawn_spending(
         self: &Arc<Self>,
         dispatcher: &Arc<Dispatcher>,
@@ -214,7 +222,7 @@ impl Worker {
             match account.enter(now) {
                 Some(pass) => return Some((live, pass)),
                 // Somebody else went through the half open gate a moment ago.
-                None => dispatcher.put_back_quietly(live),
+                None => dispatcher.put_back(live),
             }
         }
         None
@@ -249,10 +257,12 @@ impl Worker {
             metrics::permit_wait(account.name(), parcel.hand.received.elapsed());
         }
         let sorted = self.claim_group(group).await;
-        dispatcher.put_back(sorted.back);
+        self.spawn_all(sorted.errands);
+        self.put_back(dispatcher, sorted.back);
         if !sorted.ready.is_empty() {
-            let late = self.send_group(&account, Cargo::counted(sorted.ready, permit), pass).await;
-            return dispatcher.put_back(late);
+            let attempted = self.send_group(&account, Cargo::counted(sorted.ready, permit), pass).await;
+            self.spawn_all(attempted.errands);
+            return self.put_back(dispatcher, attempted.back);
         }
         drop((working, pass));
         if sorted.store_down {

@@ -89,10 +89,11 @@ impl Worker {
     /// Puts a message back to its queue as it is. Published anew rather than rejected: the broker
     /// counts a rejection as it counts a crash, and enough of those make a message suspect.
     pub(super) async fn give_back(&self, hand: &Hand) {
+        let intake = self.ports.clock.now() - hand.received.elapsed();
         let outgoing = Outgoing {
             destination: Destination::Place(hand.place.clone()),
             body: hand.body.clone(),
-            properties: given_back(&hand.properties, self.ports.clock.now(), self.ports.chance.as_ref()),
+            properties: given_back(&hand.properties, intake, self.ports.chance.as_ref()),
         };
         if self.publish_surely(hand, outgoing).await {
             hand.ticket.ack().await;

@@ -53,7 +53,12 @@ impl Gate {
     pub fn learn(&self, pause: Pause, now: Instant) -> bool {
         let mut known = self.lock();
         let was_open = known.pause.is_none();
-        *known = Known { pause: Some((now + pause.wait, pause.cause)), probing: false };
+        let until = now + pause.wait;
+        known.pause = Some(match known.pause {
+            // What a provider asked for is not the store's to shorten.
+            Some((longer, PauseCause::Throttled)) if longer > until => (longer, PauseCause::Throttled),
+            Some(_) | None => (until, pause.cause),
+        });
         drop(known);
         self.changed.notify_waiters();
         was_open

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 
 use crate::job::{Delivery, Finding, Job};
 use crate::metrics;
@@ -18,6 +18,9 @@ use crate::verdict::DeadReason;
 use crate::worker::Worker;
 use crate::worker::account::AccountState;
 use crate::worker::parcel::{Hand, Parcel};
+
+/// So many deliveries of one job are published at once.
+const PIECES_AT_ONCE: usize = 32;
 
 /// What a message turned out to be.
 pub(super) enum Unpacked {
@@ -164,7 +167,7 @@ impl Worker {
         planned: Planned,
     ) {
         let pieces = planned.len();
-        let safe = join_all(planned.into_iter().enumerate().map(|(index, piece)| {
+        let publishing = planned.into_iter().enumerate().map(|(index, piece)| {
             let (worker, hand, account, envelope) = (&self, &hand, &account, envelope.nth(index));
             async move {
                 match piece {
@@ -178,9 +181,10 @@ impl Worker {
                     }
                 }
             }
-        }))
-        .await;
-        if safe.into_iter().all(|safe| safe) {
+        });
+        // Few at a time: a job of many notifications must not stand in memory many times over.
+        let safe = stream::iter(publishing).buffer_unordered(PIECES_AT_ONCE).all(|safe| async move { safe });
+        if safe.await {
             hand.ticket.ack().await;
         }
     }

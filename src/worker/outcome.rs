@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -13,16 +14,16 @@ use crate::pipeline::send::{Cargo, Claimed, until};
 use crate::pipeline::settle::{self, Ending, Settlement, Situation};
 use crate::ports::{Claim, Fenced, History, Pause, PauseCause, Release, Suspicion, WireAnswer};
 use crate::verdict::{Fate, Outcome, Signal, Verdict};
-use crate::worker::Worker;
 use crate::worker::account::{AccountState, Pass};
 use crate::worker::parcel::Parcel;
+use crate::worker::{Errand, Worker};
 
 /// The longest pause that a provider can impose; a larger number in an answer is a mistake.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(24 * 3_600);
 
 impl Worker {
-    /// Judges an answer, then settles each delivery of the request on its own: whoever waits for the
-    /// connection or for a place among the requests does not wait for the broker and the store.
+    /// Judges an answer. Settling the deliveries of the request is an errand: whoever waits for the
+    /// connection or for a place among the requests need not wait for the broker and the store.
     pub(super) async fn follow_answer(
         self: &Arc<Self>,
         account: &Arc<AccountState>,
@@ -30,7 +31,7 @@ impl Worker {
         answer: &WireAnswer,
         took: Duration,
         pass: Pass,
-    ) {
+    ) -> Errand {
         let verdict = account.gateway().verdict(&cargo.deliveries(), answer, cargo.after_unknown());
         let (operation, class) = (operation_of(account, &cargo), class_of(&cargo));
         metrics::provider_request(account.name(), operation, class, verdict.label(), took);
@@ -43,13 +44,15 @@ impl Worker {
         let fates = verdict.apportion(claimed.len());
         let tickets = claimed.iter().map(|claimed| claimed.parcel.hand.ticket.clone()).collect();
         let (worker, account) = (self.clone(), account.clone());
-        self.spawn(tickets, async move {
+        let work = async move {
             worker.settle_all(claimed, fates, signal).await;
-            if signal == Signal::Healthy {
+            // Answers to requests that were under way when the pause began prove nothing.
+            if signal == Signal::Healthy && pass.is_probe() {
                 worker.open_gate(&account);
             }
             drop(pass);
-        });
+        };
+        Errand { tickets, work: work.boxed() }
     }
 
     async fn settle_all(self: &Arc<Self>, claimed: Vec<Claimed<Parcel>>, fates: Vec<Fate>, signal: Signal) {

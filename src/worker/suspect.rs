@@ -7,18 +7,20 @@ use tokio::time::Instant;
 
 use crate::pipeline::classify::Route;
 use crate::pipeline::decode;
-use crate::pipeline::envelope::Envelope;
+use crate::pipeline::envelope::{Envelope, message_name};
 use crate::pipeline::send::Cargo;
 use crate::pipeline::settle::Ending;
 use crate::pipeline::suspect::{Treatment, fingerprint, treatment};
 use crate::ports::Permit;
 use crate::verdict::DeadReason;
 use crate::worker::Worker;
+use crate::worker::attempt::Attempted;
 use crate::worker::intake::Unpacked;
 use crate::worker::parcel::{Hand, Parcel};
 
-/// How long a suspect may wait for a permit before it goes back to wait in its queue.
-const LONGEST_WAIT_FOR_PERMIT: Duration = Duration::from_secs(10);
+/// How long a suspect may wait for a permit, while everybody waits with it, before it goes back to
+/// wait in its queue.
+const LONGEST_WAIT_FOR_PERMIT: Duration = Duration::from_millis(2_500);
 
 /// How long a suspect that can't be sent now waits before it comes again.
 const WAIT_BEFORE_RETURN: Duration = Duration::from_secs(5);
@@ -31,26 +33,20 @@ enum Work {
     Read,
     /// Leading what was read to its end.
     Lead(Box<Unpacked>),
-    /// Sending it on a permit.
-    Spend(Box<Parcel>, Permit),
+    /// Sending it on a permit, if one can be had soon.
+    Spend(Box<Parcel>),
 }
 
 impl Worker {
-    /// Handles a suspected message. Each step that could be what kills is done with nothing else
-    /// under way; waiting for a permit is not, so that nobody else waits with it.
+    /// Handles a suspected message: reading it and leading it to its end are each done with nothing
+    /// else under way.
     pub(super) async fn handle_suspect(self: Arc<Self>, hand: Hand) {
         let Some(unpacked) = self.alone(&hand, Work::Read).await else { return };
-        match self.permit_needed(&hand, unpacked) {
-            Ok(parcel) => match self.permit_soon(&parcel).await {
-                Some(permit) => {
-                    self.alone(&hand, Work::Spend(Box::new(parcel), permit)).await;
-                }
-                None => self.return_later(&parcel).await,
-            },
-            Err(unpacked) => {
-                self.alone(&hand, Work::Lead(unpacked)).await;
-            }
-        }
+        let work = match self.permit_needed(&hand, unpacked) {
+            Ok(parcel) => Work::Spend(Box::new(parcel)),
+            Err(unpacked) => Work::Lead(unpacked),
+        };
+        self.alone(&hand, work).await;
     }
 
     /// The one delivery of the message, if it waits for a permit.
@@ -66,7 +62,12 @@ impl Worker {
     /// Does a step with nothing else under way, counted in the store while it lasts. `Some` with
     /// what was read, when that was the step and it ended quietly.
     async fn alone(self: &Arc<Self>, hand: &Hand, work: Work) -> Option<Unpacked> {
-        let fingerprint = fingerprint(hand.account(), hand.properties.message_id.as_deref(), &hand.body);
+        if !self.store_is_up(hand).await {
+            self.give_back_unless_stopped(hand).await;
+            return None;
+        }
+        let name = message_name(&hand.properties);
+        let fingerprint = fingerprint(hand.account(), name, &hand.body);
         let handling = self.ports.chance.unique();
         let _quiet = self.quiet.write().await;
         if hand.ticket.is_stale() {
@@ -100,7 +101,7 @@ impl Worker {
         match work {
             Work::Read => return Some(self.unpack(hand)),
             Work::Lead(unpacked) => self.lead_alone(hand, *unpacked).await,
-            Work::Spend(parcel, permit) => self.spend_alone(*parcel, permit).await,
+            Work::Spend(parcel) => self.spend_alone(*parcel).await,
         }
         None
     }
@@ -150,29 +151,41 @@ impl Worker {
         let Some(pass) = parcel.account.enter(Instant::now()) else {
             return self.return_later(&parcel).await;
         };
-        if let Some(unsent) = self.attempt_exempt(parcel, pass).await {
-            self.return_later(&unsent).await;
-        }
+        let attempted = self.attempt_exempt(parcel, pass).await;
+        self.follow_alone(attempted).await;
     }
 
-    async fn spend_alone(self: &Arc<Self>, parcel: Parcel, permit: Permit) {
+    async fn spend_alone(self: &Arc<Self>, parcel: Parcel) {
         let account = parcel.account.clone();
         let Some(pass) = account.enter(Instant::now()) else {
             return self.return_later(&parcel).await;
         };
+        let Some(permit) = self.permit_soon(&parcel).await else {
+            return self.return_later(&parcel).await;
+        };
         let sorted = self.claim_group(vec![parcel]).await;
-        let mut back = sorted.back;
+        self.follow_alone(Attempted { back: sorted.back, errands: sorted.errands }).await;
         if !sorted.ready.is_empty() {
-            back = self.send_group(&account, Cargo::counted(sorted.ready, permit), pass).await;
+            let attempted = self.send_group(&account, Cargo::counted(sorted.ready, permit), pass).await;
+            self.follow_alone(attempted).await;
         }
-        for unsent in back {
+    }
+
+    async fn follow_alone(&self, attempted: Attempted) {
+        for errand in attempted.errands {
+            errand.work.await;
+        }
+        for unsent in attempted.back {
             self.return_later(&unsent).await;
         }
     }
 
+    /// It stays a suspect: what the broker counted so far goes with it.
     async fn return_later(&self, parcel: &Parcel) {
         if !self.is_stopped() {
-            self.wait_on_ladder(parcel, parcel.envelope.clone(), WAIT_BEFORE_RETURN).await;
+            let crashes = parcel.envelope.crashes.saturating_add(parcel.hand.redeliveries);
+            let envelope = Envelope { crashes, ..parcel.envelope.clone() };
+            self.wait_on_ladder(parcel, envelope, WAIT_BEFORE_RETURN).await;
         }
     }
 

@@ -63,3 +63,26 @@ async fn a_message_that_comes_twice_is_one_end() {
     assert_eq!(world.count("duplicate"), 0);
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_published_again_as_it_is_is_sent() {
+    let mut world = World::new().await;
+    world.start_worker().await;
+    let mut refused = counted_job("mended", "normal");
+    refused["payload"]["notifications"][0]["content"] = "faulty".into();
+    world.publish(&[refused]).await;
+    world.settle().await;
+    let (headers, body) = world.dead_letters().await.remove(0);
+    // As a shovel would: the same body, the letter's own message id.
+    let message = paceline::ports::Properties {
+        message_id: Some(headers["paceline-dead-id"].clone()),
+        headers: headers.into_iter().collect(),
+        ..paceline::ports::Properties::default()
+    };
+    let before = world.provider.summary().counts.requests;
+    world.publish_raw("shop", &body, message, 1).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.provider.summary().counts.requests, before + 1, "it was answered without a request");
+    assert_eq!(world.count("dead"), 2);
+    world.finish().await;
+}

@@ -8,8 +8,6 @@
 //!   known, for whoever finds it.
 //! - A claim that the store lost altogether (a flush, a failover) can still be ended or released by
 //!   who held it: nobody else does, and what is known of it is kept.
-//! - [`Claims::count_suspect`] is the one call that counts twice when it is made twice: it errs
-//!   towards calling a message poison.
 
 use std::time::Duration;
 

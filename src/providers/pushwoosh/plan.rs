@@ -13,7 +13,7 @@ use crate::providers::{Planned, Unfit};
 
 /// The most bytes that the members beside the notifications may come to once each delivery carries
 /// its own copy of them. Without a bound a job of 1 MiB could ask for a gigabyte.
-const MOST_COPIED: usize = 64 * 1024 * 1024;
+const MOST_COPIED: usize = 16 * 1024 * 1024;
 
 /// What a request may hold beside the notifications and the members of the payload: the token, and
 /// the punctuation.
