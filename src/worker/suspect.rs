@@ -73,9 +73,8 @@ impl Worker {
         if hand.ticket.is_stale() {
             return None;
         }
-        let counted =
-            self.store_surely(hand, || self.ports.claims.count_suspect(&fingerprint, &handling)).await;
-        let Some(times) = counted else {
+        // Asked once: nobody else works while the store makes up its mind.
+        let Ok(times) = self.ports.claims.count_suspect(&fingerprint, &handling).await else {
             self.give_back_unless_stopped(hand).await;
             return None;
         };

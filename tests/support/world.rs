@@ -233,6 +233,9 @@ impl World {
     /// Asks a worker to drain and returns its exit status and how long that took.
     pub async fn drain_worker(&mut self, index: usize) -> (std::process::ExitStatus, Duration) {
         let mut worker = self.workers.remove(index);
+        // One that has not begun to listen for signals would die of it instead of draining.
+        let url = format!("http://{}/healthz", worker.admin);
+        eventually("the worker is alive", || async { get(&url).await.is_some() }).await;
         let started = Instant::now();
         signal(worker.pid(), "-TERM");
         let status = tokio::time::timeout(Duration::from_secs(60), worker.child.wait())
