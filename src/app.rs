@@ -127,8 +127,7 @@ impl Observed for Watched {
     }
 
     async fn ready(&self) -> Readiness {
-        let condition = self.0.condition().await;
-        Readiness { broker: condition.broker, store: condition.store, draining: condition.draining }
+        self.0.ready().await
     }
 
     async fn refresh(&self) {

@@ -3,8 +3,8 @@
 //! Knows no provider and no server, only [`crate::ports`]. The way of a message through the rooms:
 //! `intake` reads it and decides its route; counted deliveries wait in `dispatch` for a permit;
 //! `attempt` claims and sends; `outcome` judges the answer and settles; `effects` writes what others
-//! see, in the order that the promises need; `suspect` handles what may have brought a worker down; `due` moves what waited in
-//! the delay ladder; `observe` tells people.
+//! see, in the order that the promises need; `suspect` handles what may have brought a worker down;
+//! `due` moves what waited in the delay ladder; `observe` tells people.
 //!
 //! Invariants:
 //! 1. A message is acked only after everything that follows from it is confirmed by the broker or
@@ -15,12 +15,13 @@
 //!
 //! [`Cargo`]: crate::pipeline::send::Cargo
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::{RwLock, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
@@ -42,7 +43,7 @@ mod due;
 mod effects;
 mod gate;
 mod intake;
-pub mod observe;
+mod observe;
 mod outcome;
 mod parcel;
 mod suspect;

@@ -111,8 +111,7 @@ pub fn route(delivery: &Delivery, envelope: &Envelope, from: &Place, pieces: usi
     let counted = is_counted(delivery, envelope);
     match from {
         // A message is settled once, so each delivery of a job with several gets a message of its own.
-        Place::Jobs(account) if counted => Route::Forward(Place::Lane(account.clone(), job.priority)),
-        Place::Jobs(account) if pieces > 1 => Route::Forward(Place::Jobs(account.clone())),
+        Place::Jobs(_) if counted || pieces > 1 => Route::Forward(home(delivery, envelope)),
         Place::Jobs(_) => Route::Send,
         Place::Retry(_) | Place::Lane(..) if counted => Route::Wait,
         // The configuration changed since it was put there: it is exempt now.

@@ -133,10 +133,10 @@ pub fn decide(fate: Fate, situation: &Situation<'_>) -> Settlement {
             Settlement::End(Ending::delivered(made.requests, acceptance))
         }
         Fate::Refused { reason } => Settlement::End(refused(&reason, &made)),
-        Fate::NotReached => back(before, "partial"),
-        Fate::Unblamed => alone(back(made, "unblamed")),
-        Fate::Misconfigured { cause: _ } => alone(back(made, "misconfigured")),
-        Fate::Throttled { retry_after: _ } => counted(back(made, "throttled")),
+        Fate::NotReached => back(before, "partial", false, false),
+        Fate::Unblamed => back(made, "unblamed", true, false),
+        Fate::Misconfigured { cause: _ } => back(made, "misconfigured", true, false),
+        Fate::Throttled { retry_after: _ } => back(made, "throttled", false, true),
         Fate::NotSent { cause } => retry(before, &cause, "not_sent", None, situation),
         Fate::Failed { cause, retry_after } => retry(made, &cause, "failed", retry_after, situation),
         Fate::Unknown { cause } => unknown(made, &cause, situation),
@@ -151,26 +151,9 @@ fn refused(reason: &str, made: &History) -> Ending {
     Ending::dead(DeadReason::Rejected, reason, made.requests)
 }
 
-fn back(history: History, cause: &'static str) -> Settlement {
-    Settlement::Later { delay: Duration::ZERO, history, alone: false, counted: false, cause }
-}
-
-fn alone(settlement: Settlement) -> Settlement {
-    match settlement {
-        Settlement::Later { delay, history, alone: _, counted, cause } => {
-            Settlement::Later { delay, history, alone: true, counted, cause }
-        }
-        end @ Settlement::End(_) => end,
-    }
-}
-
-fn counted(settlement: Settlement) -> Settlement {
-    match settlement {
-        Settlement::Later { delay, history, alone, counted: _, cause } => {
-            Settlement::Later { delay, history, alone, counted: true, cause }
-        }
-        end @ Settlement::End(_) => end,
-    }
+/// Back to its queue at once, without using up a retry.
+fn back(history: History, cause: &'static str, alone: bool, counted: bool) -> Settlement {
+    Settlement::Later { delay: Duration::ZERO, history, alone, counted, cause }
 }
 
 fn retry(

@@ -279,20 +279,12 @@ impl Worker {
     }
 
     fn ask_if_needed(&self, dispatcher: &Dispatcher, desk: &mut Desk, now: Instant) {
-        let n = self.permits_to_ask_for(dispatcher, desk, now);
+        let n = permits_to_ask_for(dispatcher, desk, self.wanted(dispatcher, now));
         if n == 0 || desk.asking.is_some() || now < desk.ask_at {
             return;
         }
         let (permits, key) = (self.ports.permits.clone(), dispatcher.key.clone());
         desk.asking = Some(Box::pin(async move { permits.take(&key, n).await }));
-    }
-
-    /// How many permits are missing. One in reserve bridges the trip to the store; asking only when
-    /// it is the last brings several at a time.
-    fn permits_to_ask_for(&self, dispatcher: &Dispatcher, desk: &Desk, now: Instant) -> u32 {
-        let held = u32::try_from(desk.permits.len()).unwrap_or(u32::MAX);
-        let wanted = self.wanted(dispatcher, now).min(permits_ahead(&dispatcher.windows));
-        if held > 1 { 0 } else { wanted.saturating_sub(held) }
     }
 
     /// How many requests could be made of what waits; counted no further than is ever asked for.
@@ -335,9 +327,9 @@ impl Worker {
     /// The next moment at which the loop has something to do by itself.
     fn next_event(&self, dispatcher: &Dispatcher, desk: &Desk, now: Instant) -> Instant {
         let far = now + Duration::from_secs(3_600);
-        let waiting = self.wanted(dispatcher, now) > 0;
-        let slot = desk.permits.first().map(|permit| if waiting { permit.opens } else { permit.closes });
-        let missing = desk.asking.is_none() && self.permits_to_ask_for(dispatcher, desk, now) > 0;
+        let wanted = self.wanted(dispatcher, now);
+        let slot = desk.permits.first().map(|permit| if wanted > 0 { permit.opens } else { permit.closes });
+        let missing = desk.asking.is_none() && permits_to_ask_for(dispatcher, desk, wanted) > 0;
         let ask = missing.then_some(desk.ask_at);
         let room = dispatcher.room();
         let heads = Lane::ALL.into_iter().filter_map(|lane| room.lanes.iter(lane).next());
@@ -366,6 +358,14 @@ impl Worker {
             Route::Wait | Route::Later(..) | Route::Forward(_) => self.give_back(&parcel.hand).await,
         }
     }
+}
+
+/// How many permits are missing for `wanted` requests. One in reserve bridges the trip to the store;
+/// asking only when it is the last brings several at a time.
+fn permits_to_ask_for(dispatcher: &Dispatcher, desk: &Desk, wanted: u32) -> u32 {
+    let held = u32::try_from(desk.permits.len()).unwrap_or(u32::MAX);
+    let ahead = wanted.min(permits_ahead(&dispatcher.windows));
+    if held > 1 { 0 } else { ahead.saturating_sub(held) }
 }
 
 /// The lane whose queue a delivery came from; one from elsewhere waits like any other.

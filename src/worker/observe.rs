@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::admin::Readiness;
 use crate::job::Priority;
 use crate::metrics::{self, CircuitState, Dependency};
 use crate::pipeline::permit::Lane;
@@ -14,17 +15,6 @@ use crate::worker::Worker;
 use crate::worker::account::AccountState;
 use crate::worker::gate::GateState;
 
-/// How ready a worker is to do its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Condition {
-    /// The broker can be used.
-    pub broker: bool,
-    /// The store can be used.
-    pub store: bool,
-    /// The worker is on its way to its end.
-    pub draining: bool,
-}
-
 impl Worker {
     /// Whether the worker's own loops run. Says nothing of the servers: restarting a worker does
     /// not mend a broker.
@@ -33,18 +23,18 @@ impl Worker {
     }
 
     /// How ready it is.
-    pub async fn condition(&self) -> Condition {
+    pub async fn ready(&self) -> Readiness {
         let broker = *self.ports.queue.up().borrow();
         let store = self.ports.claims.ping().await;
         metrics::dependency_up(Dependency::Broker, broker);
         metrics::dependency_up(Dependency::Store, store);
-        Condition { broker, store, draining: !self.is_running() }
+        Readiness { broker, store, draining: !self.is_running() }
     }
 
     /// Brings the gauges up to date: asked for when somebody looks, so that an idle worker that
     /// nobody watches costs nothing.
     pub async fn refresh(&self) {
-        self.condition().await;
+        self.ready().await;
         self.tell_depths().await;
         self.tell_ages();
         for account in self.accounts.values() {
