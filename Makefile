@@ -1,6 +1,6 @@
 # Everything there is to do with a checkout. Needs Rust and git; installs the rest where it can.
 .DEFAULT_GOAL := help
-.PHONY: help run test measure check packages
+.PHONY: help run test measure check fuzz packages
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,13 +12,20 @@ run: packages ## the main job: broker, store, simulated providers, a worker, sam
 test: packages ## the whole suite, on private RabbitMQ and Redis servers
 	cargo test --locked
 
-measure: packages ## the figures of the README, against the simulated provider (about 5 minutes)
-	cargo bench --locked --bench limit
+measure: packages ## the figures of the README: the limit against the simulated provider, and validate (about 7 minutes)
+	cargo bench --locked --no-fail-fast --bench limit --bench validate
 
 check: ## format, lint, documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo clippy --locked --manifest-path fuzz/Cargo.toml --no-default-features --target-dir target -- -D warnings
+
+fuzz: ## fuzzes decoder, rules and filter, a minute each; needs `cargo install cargo-fuzz`, nightly Rust and a C++ compiler
+	for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=60 -max_len=65536 || exit 1; \
+	done
 
 packages:
 	@deploy/local/packages.sh

@@ -27,6 +27,9 @@ use support::world::{Options, World};
 #[path = "support/figures.rs"]
 mod figures;
 
+#[path = "support/load.rs"]
+mod load;
+
 #[path = "support/receipts.rs"]
 mod receipts;
 
@@ -87,7 +90,7 @@ async fn measure(watched: Duration) -> Vec<Figure> {
     go_on_until(&world, start, watched + Duration::from_millis(200)).await;
 
     let paced = counted_arrivals(&world);
-    let load = machine_load();
+    let load = load::machine_load();
     let workers = worker_metrics(&world).await;
     end_backlog(&mut world).await;
     figures.splice(0..0, limit_figures(&world, &paced, watched));
@@ -305,14 +308,6 @@ impl Load {
     fn scripts_per_request_since(&self, before: &Self) -> f64 {
         (self.scripts - before.scripts) as f64 / (self.requests - before.requests) as f64
     }
-}
-
-/// How busy the machine was, by the measurement and by everything else.
-fn machine_load() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let mean = text.split(' ').next().filter(|mean| !mean.is_empty()).unwrap_or("unknown");
-    let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    format!("{mean} on {processors}")
 }
 
 /// What both workers tell of the time between a permit and its request.

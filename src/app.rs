@@ -14,9 +14,8 @@ use crate::adapters::redis::{RedisStore, StoreSettings};
 use crate::adapters::system::{SystemChance, SystemClock};
 use crate::admin::{self, Observed, Readiness};
 use crate::config::Config;
-use crate::job::AccountName;
 use crate::metrics;
-use crate::ports::{Publisher, Queue};
+use crate::ports::{Place, Publisher, Queue};
 use crate::worker::{Manner, Ports, Stage, Worker};
 
 /// How often recorded histogram values are folded, so that memory stays flat while nobody scrapes.
@@ -49,7 +48,7 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
         None => None,
     };
     let chance = Arc::new(SystemChance);
-    let broker = RabbitMq::start(config.queue.clone(), &account_names(&config), chance.clone());
+    let broker = RabbitMq::start(config.queue.clone(), &account_places(&config), chance.clone());
     let pools = config.accounts.values().flat_map(|account| account.gateway.pools());
     let pools = pools.map(|(_, key, windows)| (key, windows));
     let store = RedisStore::connect(StoreSettings::from(&config), pools.collect(), chance.clone()).await?;
@@ -140,7 +139,7 @@ impl Observed for Watched {
 /// # Errors
 /// When the broker refuses, or can't be reached within half a minute.
 pub async fn publisher(config: &Config) -> anyhow::Result<Arc<dyn Publisher>> {
-    let broker = RabbitMq::start(config.queue.clone(), &account_names(config), Arc::new(SystemChance));
+    let broker = RabbitMq::start(config.queue.clone(), &account_places(config), Arc::new(SystemChance));
     let mut up = broker.up();
     let ready = async {
         broker.started().await?;
@@ -158,12 +157,12 @@ pub async fn publisher(config: &Config) -> anyhow::Result<Arc<dyn Publisher>> {
 /// # Errors
 /// When the broker can't be reached, refuses, or holds something of that name in another form.
 pub async fn declare_topology(config: &Config) -> anyhow::Result<Vec<BrokerObject>> {
-    let objects = rabbitmq::declare(&config.queue, &account_names(config)).await?;
+    let objects = rabbitmq::declare(&config.queue, &account_places(config)).await?;
     Ok(objects.iter().map(described).collect())
 }
 
-fn account_names(config: &Config) -> Vec<AccountName> {
-    config.accounts.keys().cloned().collect()
+fn account_places(config: &Config) -> Vec<Place> {
+    config.accounts.values().flat_map(|account| account.places()).collect()
 }
 
 fn described(object: &rabbitmq::Object) -> BrokerObject {

@@ -13,6 +13,7 @@ use crate::{logging, providers};
 
 mod config_cmd;
 mod lines;
+mod progress;
 mod publish;
 mod schema;
 mod simulate;
@@ -169,10 +170,21 @@ fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
     outcome
 }
 
+/// Ends at the next Ctrl-C.
+async fn interrupt() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Writes a line to standard output.
 fn print(line: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{line}") {
+    print_lines(&format!("{line}\n"))
+}
+
+/// Writes whole lines, their ends included, to standard output.
+fn print_lines(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
         Err(error) => Err(anyhow::Error::new(error).context("standard output can't be written").into()),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::job::AccountName;
+use crate::ports::Place;
 use crate::providers::Gateway;
 
 pub mod keys;
@@ -253,6 +254,14 @@ pub struct Account {
     pub provider: &'static str,
     /// Everything else is the provider's.
     pub gateway: Arc<dyn Gateway>,
+}
+
+impl Account {
+    /// Its queues.
+    pub fn places(&self) -> Vec<Place> {
+        let lines: Vec<_> = self.gateway.pools().iter().map(|(pool, _, _)| pool.line()).collect();
+        Place::of_account(&self.name, &lines)
+    }
 }
 
 impl fmt::Debug for Account {

@@ -74,15 +74,16 @@ impl DeliveryId {
         Self(format!("{}#{index}", job.0).into())
     }
 
-    /// A notification's own `transactionId`, as its job may state it.
-    pub fn own(job: &TransactionId, text: &str) -> Result<Self, IdError> {
+    /// A notification's own `transactionId`, as its job may state it. `position` is its place in a
+    /// job with several, where it may state no other one's identity; `None` for an only one, which
+    /// may have been split from a larger job.
+    pub fn own(job: &TransactionId, text: &str, position: Option<usize>) -> Result<Self, IdError> {
         let Some((head, index)) = text.split_once('#') else {
             return check_id(text).map(|()| Self(text.into()));
         };
-        let ours = head == job.as_str()
-            && !index.is_empty()
-            && index.len() <= 4
-            && index.bytes().all(|b| b.is_ascii_digit());
+        let given = index.parse::<usize>().ok().filter(|given| given.to_string() == index);
+        let fits = given.is_some_and(|given| position.is_none_or(|position| position == given));
+        let ours = head == job.as_str() && index.len() <= 4 && fits;
         if ours { Ok(Self(text.into())) } else { Err(IdError::Character(head.chars().count())) }
     }
 
@@ -220,6 +221,10 @@ pub struct Finding {
     pub allowed: String,
     /// The document that sets the rule.
     pub source: &'static str,
+    /// Two lines that point at the place inside a longer text: the text, its values masked, and a
+    /// caret below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excerpt: Option<String>,
 }
 
 impl Finding {
@@ -230,7 +235,13 @@ impl Finding {
         allowed: impl Into<String>,
         source: &'static str,
     ) -> Self {
-        Self { pointer: pointer.into(), found: found.into(), allowed: allowed.into(), source }
+        Self { pointer: pointer.into(), found: found.into(), allowed: allowed.into(), source, excerpt: None }
+    }
+
+    /// The same, pointing into a text.
+    #[must_use]
+    pub fn with_excerpt(self, excerpt: impl Into<String>) -> Self {
+        Self { excerpt: Some(excerpt.into()), ..self }
     }
 }
 
@@ -256,7 +267,7 @@ pub fn type_name(value: &Value) -> &'static str {
 /// What kind of use a request makes of the provider's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Needs a permit from the named pool of its account.
+    /// Needs a permit from the named pool of its account; a pool without windows always has one.
     Counted(Pool),
     /// Uses up no limit: sent at once.
     Exempt,
@@ -264,7 +275,61 @@ pub enum Class {
 
 /// A limit that some of an account's operations share; the name is the provider's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Pool(pub &'static str);
+pub struct Pool {
+    name: &'static str,
+    beside: bool,
+}
+
+impl Pool {
+    /// The limit of an account's main work. Each provider has exactly one.
+    pub const fn main(name: &'static str) -> Self {
+        Self { name, beside: false }
+    }
+
+    /// A further limit, with waiting queues of its own.
+    pub const fn beside(name: &'static str) -> Self {
+        Self { name, beside: true }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// The queues in which its deliveries wait.
+    pub fn line(self) -> Line {
+        if self.beside { Line(Some(self.name.into())) } else { Line::MAIN }
+    }
+}
+
+/// Which waiting queues of an account. Work for one limit must not stand in the way of work for
+/// another: where an account has several limits, each has queues of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Line(Option<Arc<str>>);
+
+impl Line {
+    /// The queues of the account's main limit.
+    pub const MAIN: Self = Self(None);
+
+    /// The end of the names of its queues: a dot and the limit's name; nothing for the main limit.
+    pub fn suffix(&self) -> String {
+        self.name().map(|name| format!(".{name}")).unwrap_or_default()
+    }
+
+    /// The limit's name; `None` for the main one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    /// The line whose [`Line::suffix`] this is.
+    pub fn of_suffix(suffix: &str) -> Option<Self> {
+        match suffix.strip_prefix('.') {
+            Some(name) if !name.is_empty() && !name.contains('.') => Some(Self(Some(name.into()))),
+            None if suffix.is_empty() => Some(Self::MAIN),
+            Some(_) | None => None,
+        }
+    }
+}
 
 /// The unit that is sent, retried and settled.
 #[derive(Debug, Clone, PartialEq)]
@@ -312,12 +377,17 @@ mod tests {
             ("order-7#x", false),
             ("order-8#0", false),
             ("order-7#0#1", false),
+            ("order-7#+1", false),
+            ("order-7#01", false),
             ("", false),
         ];
         for (text, expected) in cases {
-            assert_eq!(DeliveryId::own(&job, text).is_ok(), expected, "{text:?}");
+            assert_eq!(DeliveryId::own(&job, text, None).is_ok(), expected, "{text:?}");
         }
         assert_eq!(DeliveryId::nth(&job, 3).as_str(), "order-7#3");
+        for (text, expected) in [("order-7#3", true), ("order-7#2", false), ("otp-1", true)] {
+            assert_eq!(DeliveryId::own(&job, text, Some(3)).is_ok(), expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! MoEngage) within each account's limit, each at most once as far as the provider makes that
 //! possible.
 //!
-//! The map, in reading order; data flows down this list and nothing imports upward:
+//! The map, in reading order; data flows down this list:
 //!
 //! - [`cli`] the commands, and [`app`], which puts adapters together for them
 //! - [`admin`], [`metrics`], [`logging`]: what people see

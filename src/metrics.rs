@@ -233,7 +233,7 @@ pub fn request_ended(account: &AccountName) {
 }
 
 /// The state of an account's circuit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CircuitState {
     /// Requests are made.
     Closed,
@@ -264,8 +264,8 @@ pub fn limit_used_ratio(account: &AccountName, ratio: f64) {
 }
 
 /// Messages that wait in one of an account's queues (`jobs`, `retry`, `high`, …).
-pub fn queue_depth(account: &AccountName, queue: &'static str, messages: u64) {
-    gauge!(QUEUE_DEPTH, "account" => label(account), "queue" => queue).set(count(messages));
+pub fn queue_depth(account: &AccountName, queue: &str, messages: u64) {
+    gauge!(QUEUE_DEPTH, "account" => label(account), "queue" => queue.to_owned()).set(count(messages));
 }
 
 /// Age of the oldest delivery that was last seen in a lane.

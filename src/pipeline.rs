@@ -23,10 +23,13 @@ pub(crate) mod testing {
     use std::sync::Arc;
 
     use jiff::Timestamp;
+    use tokio::time::Instant;
 
-    use crate::job::{AccountName, Class, Delivery, DeliveryId, Instance, Job, Priority, TransactionId};
+    use crate::job::{
+        AccountName, Class, Delivery, DeliveryId, Instance, Job, Line, Priority, TransactionId,
+    };
     use crate::pipeline::envelope::Envelope;
-    use crate::ports::History;
+    use crate::ports::{Claim, History};
 
     /// An envelope of a message in second 100.
     pub(crate) fn envelope(message_id: &str) -> Envelope {
@@ -44,6 +47,21 @@ pub(crate) mod testing {
             crashes: 0,
             outcome: None,
             due: None,
+        }
+    }
+
+    /// A claim on the delivery `t` of the account `shop`.
+    pub(crate) fn claim(write_by: Instant) -> Claim {
+        Claim {
+            account: AccountName::new("shop").unwrap(),
+            line: Line::MAIN,
+            id: DeliveryId::from(&TransactionId::new("t").unwrap()),
+            instance: Instance::of("m", 0),
+            token: "k".into(),
+            history: History::default(),
+            claimed_ms: 0,
+            probe: false,
+            write_by,
         }
     }
 

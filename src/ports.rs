@@ -12,42 +12,16 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::job::{AccountName, DeliveryId, Instance, Priority};
+use crate::job::{AccountName, DeliveryId, Instance, Line};
 use crate::verdict::{Outcome, Signal};
+
+mod place;
+
+pub use place::{LADDER_SECONDS, Place};
 
 // ---------------------------------------------------------------------------------------------
 // Queues
 // ---------------------------------------------------------------------------------------------
-
-/// A queue of paceline's, by its use; the adapter knows its name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
-    /// An account's incoming jobs.
-    Jobs(AccountName),
-    /// An account's counted deliveries that were tried before: picked first.
-    Retry(AccountName),
-    /// An account's counted deliveries by urgency.
-    Lane(AccountName, Priority),
-    /// Where the delay ladder ends, for all accounts.
-    Due,
-    /// The dead letters, for all accounts.
-    Dead,
-}
-
-impl Place {
-    /// The account whose queue it is; `None` for those of all accounts.
-    pub const fn account(&self) -> Option<&AccountName> {
-        match self {
-            Self::Jobs(name) | Self::Retry(name) | Self::Lane(name, _) => Some(name),
-            Self::Due | Self::Dead => None,
-        }
-    }
-}
-
-/// The waits of the delay ladder, in seconds, shortest first. One queue each, for the whole
-/// prefix: a quorum queue costs memory and restart time, so there are few, and a long wait takes
-/// several of them in turn.
-pub const LADDER_SECONDS: [u64; 10] = [1, 2, 5, 10, 30, 60, 300, 1800, 7200, 43200];
 
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,6 +208,9 @@ pub enum Purpose {
 pub struct ClaimRequest {
     /// The account.
     pub account: AccountName,
+    /// The limit it waits for: each has a health of its own, since it may have a credential and an
+    /// address of its own.
+    pub line: Line,
     /// The delivery.
     pub id: DeliveryId,
     /// Which publishing of it this is.
@@ -255,6 +232,8 @@ pub struct ClaimRequest {
 pub struct Claim {
     /// The account.
     pub account: AccountName,
+    /// The limit whose health its attempt speaks of.
+    pub line: Line,
     /// The delivery.
     pub id: DeliveryId,
     /// Which publishing of it this is.
@@ -370,12 +349,12 @@ pub trait Claims: Send + Sync {
     /// Says that the provider found the account at fault while sending this delivery. Pauses the
     /// account for all workers, or names the delivery as the culprit.
     async fn suspect(&self, claim: &Claim) -> Result<Suspicion, StoreError>;
-    /// The account's pause, if any.
-    async fn pause_of(&self, account: &AccountName) -> Result<Option<Pause>, StoreError>;
-    /// Pauses the account until it is resumed by a person.
+    /// The pause of an account's work for one of its limits, if any.
+    async fn pause_of(&self, account: &AccountName, line: &Line) -> Result<Option<Pause>, StoreError>;
+    /// Pauses the whole account until it is resumed by a person.
     async fn pause(&self, account: &AccountName) -> Result<(), StoreError>;
-    /// Ends any pause of the account.
-    async fn resume(&self, account: &AccountName) -> Result<(), StoreError>;
+    /// Ends a person's pause of the account, and any pause of its work for one of its limits.
+    async fn resume(&self, account: &AccountName, line: &Line) -> Result<(), StoreError>;
     /// Counts that a suspected message is about to be handled, once for each name of a handling, and
     /// says how often it now was.
     async fn count_suspect(&self, fingerprint: &str, handling: &str) -> Result<u32, StoreError>;
@@ -470,6 +449,10 @@ pub struct WireRequest {
     pub body: Bytes,
 }
 
+/// The most bytes of an answer that are read. What providers answer to a push is a thousand times
+/// smaller; pages of a history are the largest. A hostile or broken one must not fill the memory.
+pub const MOST_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
 /// What came back for a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WireAnswer {
@@ -479,7 +462,7 @@ pub enum WireAnswer {
         status: u16,
         /// Its headers, names in lower case.
         headers: Vec<(String, String)>,
-        /// Its body, cut off at a limit that a provider's answers stay far below.
+        /// Its body, cut off at [`MOST_ANSWER_BYTES`].
         body: Bytes,
     },
     /// The request can't have been processed.

@@ -62,7 +62,9 @@ pub struct Unfit {
 /// Whether a request may be made again when the outcome of the last one is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// Any time: repeating it does no harm.
+    /// Any time, and it pushes nothing in any case: what only reads, deletes or changes.
+    Harmless,
+    /// Any time: the provider recognises it.
     Always,
     /// While the first attempt that may have been taken is younger than this: the provider
     /// recognises it.
@@ -87,6 +89,9 @@ pub trait Gateway: Send + Sync {
     fn verdict(&self, deliveries: &[&Delivery], answer: &WireAnswer, after_unknown: bool) -> Verdict;
     /// Whether a delivery may be sent again after an attempt whose outcome is not known.
     fn repeat(&self, delivery: &Delivery) -> Repeat;
+    /// Whether the operation only reads: its whole answer goes into the receipt, is kept nowhere
+    /// else, and reading again does no harm.
+    fn reads(&self, delivery: &Delivery) -> bool;
     /// The limits of the account: each pool, the key under which all workers share it, and its
     /// windows. An empty list of windows means no limit.
     fn pools(&self) -> Vec<(Pool, PoolKey, Vec<Window>)>;
@@ -95,7 +100,7 @@ pub trait Gateway: Send + Sync {
     fn fallback_pool(&self, delivery: &Delivery) -> Option<Pool>;
     /// The most deliveries that one counted request may carry.
     fn deliveries_per_request(&self) -> usize;
-    /// An address at the provider that answers without being an API call, to open a connection
-    /// ahead of a request.
-    fn warm_up_url(&self) -> reqwest::Url;
+    /// An address at the host of a delivery's request that answers without being an API call, to
+    /// open a connection ahead.
+    fn warm_up_url(&self, delivery: &Delivery) -> reqwest::Url;
 }

@@ -6,10 +6,11 @@
 //! provider of [`crate::providers::ALL`]. It shares no code with the worker's own classification
 //! of requests and answers, so that each checks the other.
 //!
-//! In reading order: [`rules`] (what can be set), [`faults`], [`sliding`] (the window), [`ledger`],
-//! [`engine`] (pure: a request and the time in, an answer out), [`server`] (sockets), [`control`]
+//! In reading order: [`rules`] (what can be set), [`faults`], [`sliding`] (the window), [`pools`]
+//! (the limits made of windows), [`shelf`] (what a provider stores), [`ledger`], [`engine`] (pure: a request and the time in, an answer out), [`server`] (sockets), [`control`]
 //! (`/_simulator/…`).
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::HeaderMap;
+use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -27,12 +29,15 @@ pub mod control;
 pub mod engine;
 pub mod faults;
 pub mod ledger;
+pub mod pools;
 pub mod rules;
 pub mod server;
+pub mod shelf;
 pub mod sliding;
 
 pub use faults::{Fault, FaultPlan, FaultRule, Span};
-pub use ledger::{AccountSummary, DeliveryOutcome, DeliveryRecord, Entry, Page, Summary, Twice};
+pub use ledger::{AccountSummary, DeliveryOutcome, DeliveryRecord, Entry, Page, PoolSummary, Summary, Twice};
+pub use pools::{Over, Pool, Windows};
 pub use rules::{Rules, Throttling};
 
 use engine::Engine;
@@ -43,19 +48,30 @@ pub trait Simulated: Send + Sync {
     fn name(&self) -> &'static str;
     /// The documented limits and habits.
     fn rules(&self) -> Rules;
+    /// The operations that are played.
+    fn operations(&self) -> &'static [&'static str];
     /// The operation that a request names by its method and path (without the query); `None` when
     /// it is none of this provider's.
     fn operation(&self, method: &Method, path: &str) -> Option<&'static str>;
     /// Reads a request. `Err` is the answer to one that can't be read.
     fn read(&self, operation: &'static str, request: &Request, rules: &Rules) -> Result<Call, Answer>;
-    /// The answer to a credential that is not among the `accepted` ones; `None` when it is.
-    fn denied(&self, call: &Call, accepted: &[String]) -> Option<Answer>;
-    /// The answer over the limit; there is room again after `wait`.
-    fn throttled(&self, call: &Call, rules: &Rules, wait: Duration) -> Answer;
+    /// The answer to a credential that the rules do not let in; `None` when they do.
+    fn denied(&self, call: &Call, rules: &Rules) -> Option<Answer>;
+    /// The answer over a limit.
+    fn throttled(&self, call: &Call, rules: &Rules, over: Over, now: Moment) -> Answer;
     /// The answer with a status that a fault asks for (401, 429, 5xx), in the provider's shape.
-    fn failure(&self, status: u16) -> Answer;
+    fn failure(&self, operation: &'static str, status: u16) -> Answer;
     /// Does what the request asks for.
-    fn perform(&self, call: &Call, account: &mut Account, rules: &Rules, now: Duration) -> Performed;
+    fn perform(&self, call: &Call, account: &mut Account, rules: &Rules, now: Moment) -> Performed;
+}
+
+/// When a request arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The time since the simulator's start: what windows and memories go by.
+    pub since_start: Duration,
+    /// The time of day: what schedules go by.
+    pub wall: Timestamp,
 }
 
 /// A request as it came off the wire. Holds credentials: no `Debug`.
@@ -76,8 +92,12 @@ pub struct Call {
     pub operation: &'static str,
     /// What names the account; never stored, only its [`fingerprint`] is.
     pub credential: String,
-    /// Whether the request uses up the account's limit.
-    pub counted: bool,
+    /// What proves it, where neither it nor the body does; empty elsewhere.
+    pub secret: String,
+    /// What the path is about, where it is about something; empty elsewhere.
+    pub subject: String,
+    /// The limit of the account that the request uses up; `None` for none.
+    pub pool: Option<Pool>,
     /// Its deliveries, in order.
     pub deliveries: Vec<Named>,
     /// The body.
@@ -87,7 +107,7 @@ pub struct Call {
 /// How a delivery is called.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {
-    /// What a person knows it by: Pushwoosh's `transactionId`, MoEngage's `campaignName`.
+    /// What a person knows it by, see [`DeliveryRecord::id`].
     pub id: Option<String>,
     /// What two accepted deliveries of an account must not share; `None` when nothing tells one
     /// from another.
@@ -141,6 +161,8 @@ pub enum Fate {
     Accepted(String),
     /// Known from an earlier request, so not taken again; with the code of then.
     Suppressed(String),
+    /// Done, and no push goes out for it: a read, a change, a cancellation.
+    Done,
     /// Looked at and not taken.
     Refused,
     /// Not looked at.
@@ -152,21 +174,43 @@ pub struct Account {
     fingerprint: Arc<str>,
     issued: u64,
     memory: HashMap<String, Remembered>,
+    remembered: u64,
     prune_at: usize,
+    state: Option<Box<dyn Any + Send>>,
 }
 
 struct Remembered {
     code: String,
     until: Option<Duration>,
+    number: u64,
 }
 
 /// Expired memories are looked for only when there are this many more than last time.
 const PRUNE_STEP: usize = 4096;
 
+/// The most that is remembered of an account, some 250 bytes each; beyond it the older half is
+/// forgotten before its time.
+const MOST_REMEMBERED: usize = 1_000_000;
+
 impl Account {
     /// An account that nothing was sent to.
     pub fn new(fingerprint: Arc<str>) -> Self {
-        Self { fingerprint, issued: 0, memory: HashMap::new(), prune_at: PRUNE_STEP }
+        Self {
+            fingerprint,
+            issued: 0,
+            memory: HashMap::new(),
+            remembered: 0,
+            prune_at: PRUNE_STEP,
+            state: None,
+        }
+    }
+
+    /// What else the provider keeps of the account, empty at first. Each provider has one type for
+    /// it; asking for another begins anew.
+    pub fn state<T: Any + Send + Default>(&mut self) -> &mut T {
+        let kept = self.state.take().and_then(|state| state.downcast::<T>().ok()).unwrap_or_default();
+        let state: &mut (dyn Any + Send) = &mut **self.state.insert(kept);
+        state.downcast_mut().expect("it was put there as this type in the line above") // hence can't fail
     }
 
     /// A code that no other call gives, the same in every run with the same requests.
@@ -183,13 +227,27 @@ impl Account {
         found.until.is_none_or(|until| now < until).then_some(found.code.as_str())
     }
 
-    /// Remembers a code, for ever or until a moment.
+    /// Remembers a code, for ever or until a moment. Of more than a million the older half is
+    /// forgotten.
     pub fn remember(&mut self, key: String, code: String, until: Option<Duration>, now: Duration) {
-        self.memory.insert(key, Remembered { code, until });
+        self.remembered += 1;
+        self.memory.insert(key, Remembered { code, until, number: self.remembered });
         if self.memory.len() >= self.prune_at {
-            self.memory.retain(|_, remembered| remembered.until.is_none_or(|until| now < until));
-            self.prune_at = self.memory.len() + PRUNE_STEP;
+            self.forget(now, MOST_REMEMBERED);
+            self.prune_at = (self.memory.len() + PRUNE_STEP).min(MOST_REMEMBERED + 1);
         }
+    }
+
+    /// Forgets what is expired, and the older half where that leaves more than `most`.
+    fn forget(&mut self, now: Duration, most: usize) {
+        self.memory.retain(|_, remembered| remembered.until.is_none_or(|until| now < until));
+        if self.memory.len() <= most {
+            return;
+        }
+        let mut numbers: Vec<u64> = self.memory.values().map(|remembered| remembered.number).collect();
+        let middle = numbers.len() / 2;
+        let (_, &mut first_to_stay, _) = numbers.select_nth_unstable(middle);
+        self.memory.retain(|_, remembered| remembered.number >= first_to_stay);
     }
 }
 
@@ -212,7 +270,8 @@ pub struct SimulatorConfig {
     pub seed: u64,
     /// The most records (an arrival is one, and each of its deliveries is one) that the ledger
     /// keeps; older arrivals are dropped, their counts stay. A record takes some 450 bytes with short ids
-    /// (measured, with what the provider remembers of it).
+    /// (measured, with what the provider remembers of it; what it stores of messages and campaigns
+    /// comes on top and has a bound of its own, 64 MB an account).
     pub ledger_capacity: usize,
 }
 
@@ -266,7 +325,7 @@ impl Simulator {
     /// used, or rules are given for a provider that does not exist.
     pub async fn start(config: SimulatorConfig) -> io::Result<Self> {
         let providers = crate::providers::ALL.iter().map(|provider| provider.simulated()).collect();
-        let mut engine = Engine::new(providers, config.seed, config.ledger_capacity);
+        let mut engine = Engine::new(providers, config.seed, config.ledger_capacity, Timestamp::now());
         for (provider, rules) in config.rules {
             engine
                 .set_rules(&provider, rules)

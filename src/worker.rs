@@ -27,11 +27,9 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Account, CircuitConfig, RetryConfig, WorkerConfig};
-use crate::job::{AccountName, Priority};
+use crate::job::{AccountName, Line};
 use crate::pipeline::permit::lane_prefetch;
-use crate::ports::{
-    Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Ticket, Window, Wire,
-};
+use crate::ports::{Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Ticket, Wire};
 use crate::worker::account::AccountState;
 use crate::worker::dispatch::Dispatcher;
 use crate::worker::parcel::Hand;
@@ -47,6 +45,10 @@ mod observe;
 mod outcome;
 mod parcel;
 mod suspect;
+
+/// How many messages to hold of a queue for work beside the main limit that has none of its own: each
+/// may come to an answer of megabytes, and nothing else bounds how many are under way.
+const UNLIMITED_PREFETCH: u16 = 4;
 
 /// Messages taken at once from the end of the delay ladder.
 const DUE_PREFETCH: u16 = 200;
@@ -124,11 +126,10 @@ impl Worker {
         stage: watch::Receiver<Stage>,
     ) -> Arc<Self> {
         let pools = accounts.values().flat_map(|account| account.gateway.pools());
-        let windows: BTreeMap<PoolKey, Vec<Window>> = pools.map(|(_, key, windows)| (key, windows)).collect();
-        let dispatchers: BTreeMap<PoolKey, Arc<Dispatcher>> = windows
-            .into_iter()
-            .map(|(key, windows)| {
-                (key.clone(), Arc::new(Dispatcher::new(key, windows, manner.worker.weights)))
+        let dispatchers: BTreeMap<PoolKey, Arc<Dispatcher>> = pools
+            .map(|(pool, key, windows)| {
+                let room = Dispatcher::new(key.clone(), pool.line(), windows, manner.worker.weights);
+                (key, Arc::new(room))
             })
             .collect();
         let accounts = accounts
@@ -197,19 +198,30 @@ impl Worker {
         for dispatcher in self.dispatchers.values() {
             loops.spawn(self.clone().dispatch(dispatcher.clone()));
         }
-        for (name, account) in &self.accounts {
-            let jobs =
-                self.ports.queue.subscribe(Place::Jobs(name.clone()), self.manner.worker.jobs_prefetch);
-            loops.spawn(self.clone().take_in(jobs));
-            let prefetch = self.manner.worker.lane_prefetch.unwrap_or_else(|| default_prefetch(account));
-            let lanes = Priority::ALL.map(|priority| Place::Lane(name.clone(), priority));
-            for place in lanes.into_iter().chain([Place::Retry(name.clone())]) {
-                let waiting = self.ports.queue.subscribe(place, prefetch);
-                loops.spawn(self.clone().take_in(waiting));
+        for account in self.accounts.values() {
+            for place in account.places() {
+                let prefetch = self.prefetch(account, &place);
+                let messages = self.ports.queue.subscribe(place, prefetch);
+                loops.spawn(self.clone().take_in(messages));
             }
         }
         let due = self.ports.queue.subscribe(Place::Due, DUE_PREFETCH);
         loops.spawn(self.clone().move_due(due));
+    }
+
+    /// How many messages of a queue this worker holds at once.
+    fn prefetch(&self, account: &AccountState, place: &Place) -> u16 {
+        let worker = &self.manner.worker;
+        match place {
+            Place::Jobs(_) => worker.jobs_prefetch,
+            Place::Retry(_, line) | Place::Lane(_, line, _) if account.is_unlimited_beside(line) => {
+                UNLIMITED_PREFETCH
+            }
+            Place::Retry(_, line) | Place::Lane(_, line, _) => {
+                worker.lane_prefetch.unwrap_or_else(|| default_prefetch(account, line))
+            }
+            Place::Due | Place::Dead => DUE_PREFETCH,
+        }
     }
 
     async fn take_in(self: Arc<Self>, mut messages: mpsc::Receiver<Message>) {
@@ -262,8 +274,8 @@ impl Worker {
     }
 }
 
-/// The prefetch of an account's lanes: what its fastest pool needs.
-fn default_prefetch(account: &AccountState) -> u16 {
+/// The prefetch of an account's waiting queues: what their limit needs.
+fn default_prefetch(account: &AccountState, line: &Line) -> u16 {
     let per_request = account.gateway().deliveries_per_request().max(1);
-    account.rooms().map(|room| lane_prefetch(&room.windows, per_request)).max().unwrap_or(64)
+    account.room_at(line).map_or(64, |room| lane_prefetch(&room.windows, per_request))
 }

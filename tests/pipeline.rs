@@ -5,5 +5,6 @@ mod commands;
 mod delivery;
 mod duplicates;
 mod hostile;
+mod operations;
 mod outcomes;
 mod times;

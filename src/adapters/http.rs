@@ -18,11 +18,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::ports::{Sent, Wire, WireAnswer, WireRequest};
-
-/// The most bytes of an answer that are read; what providers answer stays far below it, and a
-/// hostile or broken one must not fill the memory.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+use crate::ports::{MOST_ANSWER_BYTES, Sent, Wire, WireAnswer, WireRequest};
 
 /// How long an idle connection is kept: shorter than the keep-alive of usual load balancers (60 s),
 /// so that a request seldom meets a connection that the other side just closed.
@@ -74,14 +70,14 @@ impl HttpWire {
     }
 }
 
-/// Reads an answer's body as far as it comes, up to [`MAX_ANSWER_BYTES`]. The status is known by
+/// Reads an answer's body as far as it comes, up to [`MOST_ANSWER_BYTES`]. The status is known by
 /// then, so a body cut short is still an answer: one that can't be read is the verdict's to judge.
 async fn read_capped(mut response: reqwest::Response) -> Bytes {
     let mut body = BytesMut::new();
     while let Ok(Some(chunk)) = response.chunk().await {
-        let room = MAX_ANSWER_BYTES - body.len();
+        let room = MOST_ANSWER_BYTES - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if body.len() == MAX_ANSWER_BYTES {
+        if body.len() == MOST_ANSWER_BYTES {
             break;
         }
     }

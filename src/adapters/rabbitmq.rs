@@ -28,7 +28,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::config::QueueConfig;
-use crate::job::AccountName;
 use crate::ports::{Chance, Message, Outgoing, Place, PublishError, Publisher, Queue};
 
 mod consume;
@@ -48,12 +47,12 @@ pub use topology::{DeclareError, Object, topology};
 /// every level (`lapin::returned_messages=off`): bodies and device tokens stay out of logs.
 pub const NEVER_LOGGED: &str = "lapin::returned_messages";
 
-/// Declares every broker object of these accounts, and returns them.
+/// Declares every broker object of accounts with these queues, and returns them.
 ///
 /// # Errors
 /// A [`DeclareError`] that names the object and says what to do; what was declared before it stays.
-pub async fn declare(config: &QueueConfig, accounts: &[AccountName]) -> Result<Vec<Object>, DeclareError> {
-    let objects = topology(&config.prefix, accounts);
+pub async fn declare(config: &QueueConfig, places: &[Place]) -> Result<Vec<Object>, DeclareError> {
+    let objects = topology(&config.prefix, places);
     let link = Link::open(config, &format!("{} topology", config.prefix)).await?;
     let declared = declare_over(&link, &objects).await;
     link.close().await;
@@ -147,9 +146,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl RabbitMq {
     /// Starts to connect, and returns at once; must be called within a tokio runtime. A broker
     /// that can't be reached is waited for. `chance` spreads the attempts to reconnect.
-    pub fn start(config: QueueConfig, accounts: &[AccountName], chance: Arc<dyn Chance>) -> Arc<Self> {
+    pub fn start(config: QueueConfig, places: &[Place], chance: Arc<dyn Chance>) -> Arc<Self> {
         let shared = Arc::new(Shared {
-            objects: topology(&config.prefix, accounts),
+            objects: topology(&config.prefix, places),
             config,
             chance,
             declaring: tokio::sync::Mutex::new(()),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
 use crate::job::MAX_JOB_BYTES;
@@ -30,12 +31,19 @@ pub(super) async fn open(path: &Path) -> anyhow::Result<(Input, Option<u64>)> {
 const BUFFER: usize = 256 * 1024;
 
 /// One line that is not blank, and its number, from 1.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     /// Its number; blank lines count.
     pub(super) number: u64,
     /// Its bytes without the line's end, or nothing when it is longer than a job may be.
     pub(super) body: Option<Bytes>,
+}
+
+impl Line {
+    /// Its length; 0 for one that is too long and was not kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// Reads line by line. A line longer than a job may be is skipped without being kept.
@@ -45,11 +53,12 @@ pub(super) struct Lines<R> {
     read: u64,
     buffer: Vec<u8>,
     too_long: bool,
+    failed: Option<io::Error>,
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, number: 0, read: 0, buffer: Vec::new(), too_long: false }
+        Self { reader, number: 0, read: 0, buffer: Vec::new(), too_long: false, failed: None }
     }
 
     /// Bytes read so far.
@@ -60,6 +69,9 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
     /// The next line; `None` at the end. Dropping the future loses nothing: what was read of the
     /// line stays for the next call.
     pub(super) async fn next(&mut self) -> io::Result<Option<Line>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         loop {
             let chunk = self.reader.fill_buf().await?;
             if chunk.is_empty() {
@@ -84,6 +96,30 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
                 return Ok(Some(line));
             }
         }
+    }
+
+    /// The next lines, as many as are there without waiting, up to a number and up to a sum of
+    /// bytes that the last of them may exceed; none at the end. As with [`Lines::next`], dropping
+    /// the future loses nothing.
+    pub(super) async fn batch(&mut self, most_lines: usize, most_bytes: usize) -> io::Result<Vec<Line>> {
+        let Some(first) = self.next().await? else { return Ok(Vec::new()) };
+        let mut bytes = first.bytes();
+        let mut batch = vec![first];
+        while batch.len() < most_lines && bytes < most_bytes {
+            match self.next().now_or_never() {
+                Some(Ok(Some(line))) => {
+                    bytes += line.bytes();
+                    batch.push(line);
+                }
+                Some(Err(error)) => {
+                    // What was read before it counts first.
+                    self.failed = Some(error);
+                    break;
+                }
+                Some(Ok(None)) | None => break,
+            }
+        }
+        Ok(batch)
     }
 
     /// Ends a line; `None` for a blank one.

@@ -15,14 +15,11 @@ use tokio::io::AsyncBufRead;
 use tokio::time::{Instant, interval};
 
 use super::lines::{self, Line, Lines};
-use super::{Ended, Outcome, Shared, block_on, print};
+use super::progress::Progress;
+use super::{Ended, Outcome, Shared, block_on, interrupt, print};
 use crate::app;
 use crate::pipeline::decode::decode_body;
 use crate::ports::{Destination, Outgoing, Properties, PublishError, Publisher};
-
-mod progress;
-
-use progress::Progress;
 
 /// Publishes jobs, one JSON object a line, with confirms and progress
 ///
@@ -82,13 +79,6 @@ pub(super) fn run(args: &Args, shared: &Shared) -> Outcome {
         print(&if args.json { summary.as_json()? } else { summary.as_text() })?;
         Ok(if summary.is_success() { Ended::Done } else { Ended::Failures })
     })
-}
-
-/// Ends at the next Ctrl-C.
-async fn interrupt() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 struct Options {
@@ -221,7 +211,7 @@ async fn pump<R: AsyncBufRead + Unpin>(
                     }
                 }
             },
-            _ = ticks.tick() => progress.show(&summary, lines.bytes_read()),
+            _ = ticks.tick() => progress.show(lines.bytes_read(), || summary.as_text()),
         }
     }
     Ok(summary)

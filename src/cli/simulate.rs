@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,15 +14,16 @@ use clap::ValueEnum;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::providers::ALL;
+use crate::providers::{ALL, by_name};
 use crate::simulator::rules::{Limit, parse_duration};
 use crate::simulator::{
     AccountSummary, FaultPlan, FaultRule, Rules, Simulator, SimulatorConfig, Span, Summary, Throttling,
+    Windows,
 };
 
 /// The examples at the end of the help.
 const EXAMPLES: &str = "\
-Faults: [PROVIDER:]KIND, then @PROBABILITY (by chance) or *COUNT (the next requests; *1 if left out)
+Faults: [PROVIDER[/OPERATION]:]KIND, then @PROBABILITY (by chance) or *COUNT (next requests, else *1)
   none                         nothing: lets a request of a script through
   latency=1s..2s               the answer takes that much longer
   429, 429=30s                 HTTP 429, with that Retry-After; nothing accepted
@@ -35,11 +37,21 @@ Faults: [PROVIDER:]KIND, then @PROBABILITY (by chance) or *COUNT (the next reque
 While it runs, under /_simulator/ (JSON):
   GET ledger?since=N, GET summary, DELETE ledger
   GET and PUT faults           {\"faults\": [\"reset-after@2%\"], \"latency\": \"20ms..80ms\", \"down\": \"5s\"}
-  GET and PUT limits           {\"pushwoosh\": {\"requests\": 600, \"window\": \"60s\", \"throttling\": \"429\"}}
+  GET and PUT limits           {\"pushwoosh\": {\"requests\": 600, \"window\": \"60s\"},
+                                \"moengage\": {\"pools\": {\"campaigns\": \"10/1s,100/1m\"}}}
+
+Every operation is played, with what its documentation says: messages and campaigns are stored (64 MB \
+an account, the oldest go first), scheduled ones are sent at their time, and can be read, changed, \
+deleted and cancelled until then.
+
+Markers in a request ask for an outcome. Pushwoosh: the word `faulty` in a content, a device or an \
+application that begins with `unknown`. MoEngage: a campaign whose name begins with `paused`, `stopped` \
+or `archived` is in that state.
 
 Examples:
   paceline simulate --latency 20ms..80ms --fault 'reset-after@1%' --fault 'pushwoosh:503@2%' --seed 7
   paceline simulate --listen 127.0.0.1:0 --pushwoosh-limit 60 --fault 'hang-after*3' --json
+  paceline simulate --fault 'pushwoosh/deleteMessage:503@50%' --limit moengage/campaigns=2/1s,5/1m
   curl -s http://127.0.0.1:8089/_simulator/summary
 
 An account uses it by its base_url, which is printed at the start. Nothing is ever sent on.";
@@ -52,28 +64,42 @@ pub struct Args {
     /// Where to listen; port 0 takes a free one. Nobody is asked for a password: keep to loopback
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8089")]
     pub listen: SocketAddr,
-    /// Most counted createMessage requests of an account in any window [default: 600]
+    /// Most counted createMessage and createTargetedMessage requests of an account in any window
+    /// [default: 600]
     #[arg(long, value_name = "N|unlimited")]
     pub pushwoosh_limit: Option<Limit>,
     /// Most sendPush requests of a workspace in any window [default: 10000]
     #[arg(long, value_name = "N|unlimited")]
     pub moengage_limit: Option<Limit>,
-    /// Length of the sliding window of both limits [default: 60s]
+    /// Most updateCampaign and searchCampaigns requests of a workspace, in all of these windows at
+    /// once [default: 10/1s,100/1m,6000/1h]
+    #[arg(long, value_name = "N/TIME,...|unlimited")]
+    pub moengage_campaign_limit: Option<Windows>,
+    /// A limit of a provider (N), or of one of its pools (N/TIME,...), or `unlimited`; may be given
+    /// several times, and comes before the flags above
+    #[arg(long = "limit", value_name = "PROVIDER[/POOL]=LIMIT")]
+    pub limits: Vec<NamedLimit>,
+    /// Length of the sliding window of each provider's main limit [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_window)]
     pub window: Option<Duration>,
-    /// How a request over the limit is answered [default: 429 for Pushwoosh, body for MoEngage]
+    /// How a request over a provider's main limit is answered [default: 429 for Pushwoosh, body for
+    /// MoEngage]
     #[arg(long, value_name = "HOW")]
     pub throttling: Option<Style>,
-    /// How long Pushwoosh remembers a transactionId [default: 5m]
+    /// How long Pushwoosh remembers a transactionId of createMessage [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duplicate_window: Option<Duration>,
+    /// How long Pushwoosh remembers a transactionId of createTargetedMessage [default: 1day]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub targeted_duplicate_window: Option<Duration>,
     /// Most devices of a request that uses up no limit at Pushwoosh; 0 is message tracing switched
     /// on [default: 10]
     #[arg(long, value_name = "N")]
     pub exempt_devices: Option<usize>,
-    /// File of the credentials that are let in, one a line: `pushwoosh:TOKEN` or
-    /// `moengage:WORKSPACE:PUSH_KEY`, which also has signatures checked. Without it any credential
-    /// is an account of its own
+    /// File of the credentials that are let in, one a line: `pushwoosh:TOKEN`,
+    /// `moengage:WORKSPACE:PUSH_KEY` (which also has signatures checked) or
+    /// `moengage-campaigns:WORKSPACE:CAMPAIGN_KEY`. Without it any credential is let in, and each
+    /// token or workspace is an account of its own
     #[arg(long, value_name = "FILE")]
     pub credentials: Option<PathBuf>,
     /// How long every answer takes: a time, or a range that chance draws from
@@ -91,6 +117,45 @@ pub struct Args {
     /// One JSON object a line: at the start where it listens, at the end the summary
     #[arg(long)]
     pub json: bool,
+}
+
+/// A limit and whose it is, written `PROVIDER=N` or `PROVIDER/POOL=N/TIME,...`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedLimit {
+    /// A name out of the registry of providers.
+    pub provider: &'static str,
+    /// The limit itself.
+    pub limit: SomeLimit,
+}
+
+/// A provider's main limit, or that of one of its pools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SomeLimit {
+    /// In any of the provider's windows.
+    Main(Limit),
+    /// By the pool's name, with windows of its own.
+    Pool(String, Windows),
+}
+
+impl FromStr for NamedLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (whose, limit) = text.split_once('=').ok_or("expected PROVIDER[/POOL]=LIMIT")?;
+        let (name, pool) = match whose.split_once('/') {
+            Some((name, pool)) => (name, Some(pool)),
+            None => (whose, None),
+        };
+        let provider = by_name(name).ok_or_else(|| format!("no provider {name:?}"))?;
+        let limit = match pool {
+            None => SomeLimit::Main(limit.parse()?),
+            Some(pool) if provider.simulated().rules().pools.contains_key(pool) => {
+                SomeLimit::Pool(pool.to_owned(), limit.parse()?)
+            }
+            Some(pool) => return Err(format!("{name} has no pool {pool:?}")),
+        };
+        Ok(Self { provider: provider.name(), limit })
+    }
 }
 
 /// How a request over the limit is answered.
@@ -163,34 +228,65 @@ fn configuration(args: &Args) -> anyhow::Result<SimulatorConfig> {
 }
 
 fn rules(args: &Args, credentials: Option<&Credentials>, provider: &str, documented: Rules) -> Rules {
-    let limit = match provider {
-        "pushwoosh" => args.pushwoosh_limit,
-        "moengage" => args.moengage_limit,
-        _ => None,
-    };
     let throttling = args.throttling.map(|style| match style {
         Style::Status => Throttling::Status,
         Style::Body => Throttling::Body,
     });
+    let mut requests = documented.requests;
+    let mut pools = documented.pools;
+    for named in args.all_limits().into_iter().filter(|named| named.provider == provider) {
+        match named.limit {
+            SomeLimit::Main(Limit(most)) => requests = most,
+            SomeLimit::Pool(name, windows) => {
+                pools.insert(name, windows);
+            }
+        }
+    }
+    let of = |whom: &str| credentials.map(|all| all.get(whom).cloned().unwrap_or_default());
     Rules {
-        requests: limit.map_or(documented.requests, |limit| limit.0),
+        requests,
         window: args.window.unwrap_or(documented.window),
+        pools,
         throttling: throttling.unwrap_or(documented.throttling),
         // What is remembered for ever is so by its nature, not by a window that could be shorter.
         duplicate_window: documented.duplicate_window.map(|time| args.duplicate_window.unwrap_or(time)),
+        targeted_duplicate_window: documented
+            .targeted_duplicate_window
+            .map(|time| args.targeted_duplicate_window.unwrap_or(time)),
         exempt_devices: args.exempt_devices.unwrap_or(documented.exempt_devices),
-        credentials: credentials.map(|all| all.get(provider).cloned().unwrap_or_default()),
+        credentials: of(provider),
+        campaign_credentials: of(&format!("{provider}{FOR_CAMPAIGNS}")),
     }
 }
 
-/// By provider.
+impl Args {
+    /// Those of the flags for one limit each, then those that name theirs: the last one holds.
+    fn all_limits(&self) -> Vec<NamedLimit> {
+        let main = |provider, limit: Option<Limit>| {
+            limit.map(|limit| NamedLimit { provider, limit: SomeLimit::Main(limit) })
+        };
+        let campaigns = self.moengage_campaign_limit.clone().map(|windows| NamedLimit {
+            provider: "moengage",
+            limit: SomeLimit::Pool("campaigns".to_owned(), windows),
+        });
+        let flags =
+            [main("pushwoosh", self.pushwoosh_limit), main("moengage", self.moengage_limit), campaigns];
+        flags.into_iter().flatten().chain(self.limits.iter().cloned()).collect()
+    }
+}
+
+/// What follows the provider's name where the key is that of its campaign calls.
+const FOR_CAMPAIGNS: &str = "-campaigns";
+
+/// By provider, and by what they are for.
 type Credentials = HashMap<String, Vec<String>>;
 
 fn read_credentials(path: &Path) -> anyhow::Result<Credentials> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
     parse_credentials(&text).map_err(|line| {
         anyhow::anyhow!(
-            "{}, line {line}: expected pushwoosh:TOKEN or moengage:WORKSPACE:PUSH_KEY",
+            "{}, line {line}: expected pushwoosh:TOKEN, moengage:WORKSPACE:PUSH_KEY or \
+             moengage-campaigns:WORKSPACE:CAMPAIGN_KEY",
             path.display()
         )
     })
@@ -201,14 +297,22 @@ fn parse_credentials(text: &str) -> Result<Credentials, usize> {
     let mut credentials = Credentials::new();
     let lines = text.lines().map(str::trim).enumerate();
     for (index, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-        let (provider, credential) = line.split_once(':').ok_or(index + 1)?;
-        let known = ALL.iter().any(|known| known.name() == provider);
-        if !known || credential.is_empty() {
+        let (whom, credential) = line.split_once(':').ok_or(index + 1)?;
+        if !is_known(whom) || credential.is_empty() {
             return Err(index + 1);
         }
-        credentials.entry(provider.to_owned()).or_default().push(credential.to_owned());
+        credentials.entry(whom.to_owned()).or_default().push(credential.to_owned());
     }
     Ok(credentials)
+}
+
+/// A provider, or one that has campaigns and their mark behind it.
+fn is_known(whom: &str) -> bool {
+    ALL.iter().any(|provider| match whom.strip_prefix(provider.name()) {
+        Some("") => true,
+        Some(FOR_CAMPAIGNS) => !provider.simulated().rules().pools.is_empty(),
+        Some(_) | None => false,
+    })
 }
 
 fn greeting(simulator: &Simulator) -> String {
@@ -220,18 +324,25 @@ fn greeting(simulator: &Simulator) -> String {
             let limit = rules.requests.map_or("no limit".to_owned(), |n| format!("{n} requests"));
             let window = humantime::format_duration(rules.window);
             // Writing to a String can't fail.
-            let _ = writeln!(text, "  {name:<10} {limit} in any {window}");
+            let _ = write!(text, "  {name:<10} {limit} in any {window}");
+            for (pool, windows) in &rules.pools {
+                let _ = write!(text, "; {pool}: {windows}");
+            }
+            text.push('\n');
         }
     }
     let _ = write!(text, "Control and ledger: {url}/_simulator/summary. SIGINT or SIGTERM ends it.");
     text
 }
 
-const HEADINGS: [&str; 9] = [
+const COLUMNS: usize = 10;
+
+const HEADINGS: [&str; COLUMNS] = [
     "provider",
     "account",
     "requests",
     "accepted",
+    "done",
     "suppressed",
     "refused",
     "throttled",
@@ -251,6 +362,7 @@ fn table(summary: &Summary) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     });
     let mut text = lines.collect::<Vec<_>>().join("\n");
+    text.push_str(&further_pools(summary));
     // Writing to a String can't fail.
     if summary.unknown_paths > 0 {
         let _ = write!(text, "\n{} requests for a path that is no provider's", summary.unknown_paths);
@@ -265,7 +377,28 @@ fn table(summary: &Summary) -> String {
     text
 }
 
-fn row(account: &AccountSummary, summary: &Summary) -> [String; 9] {
+/// A line for each account that used a limit beside the main one.
+fn further_pools(summary: &Summary) -> String {
+    let mut text = String::new();
+    for account in &summary.accounts {
+        let used: Vec<String> = account
+            .pools
+            .iter()
+            .filter(|pool| pool.most_in_window > 0)
+            .map(|pool| {
+                let limit = pool.limit.map_or("no limit".to_owned(), |limit| format!("limit {limit}"));
+                format!("{} {} in {} s ({limit})", pool.pool, pool.most_in_window, pool.window_seconds)
+            })
+            .collect();
+        if !used.is_empty() {
+            // Writing to a String can't fail.
+            let _ = write!(text, "\n{} {}: {}", account.provider, account.account, used.join(", "));
+        }
+    }
+    text
+}
+
+fn row(account: &AccountSummary, summary: &Summary) -> [String; COLUMNS] {
     let twice = summary.accepted_twice.iter().filter(|twice| twice.account == account.account).count();
     let limit = account.limit.map_or("no limit".to_owned(), |limit| format!("limit {limit}"));
     let counts = account.counts;
@@ -274,6 +407,7 @@ fn row(account: &AccountSummary, summary: &Summary) -> [String; 9] {
         account.account.clone(),
         counts.requests.to_string(),
         counts.accepted.to_string(),
+        counts.done.to_string(),
         counts.suppressed.to_string(),
         counts.refused.to_string(),
         counts.throttled.to_string(),
@@ -282,13 +416,14 @@ fn row(account: &AccountSummary, summary: &Summary) -> [String; 9] {
     ]
 }
 
-fn total(summary: &Summary) -> [String; 9] {
+fn total(summary: &Summary) -> [String; COLUMNS] {
     let counts = summary.counts;
     [
         "all".to_owned(),
         String::new(),
         counts.requests.to_string(),
         counts.accepted.to_string(),
+        counts.done.to_string(),
         counts.suppressed.to_string(),
         counts.refused.to_string(),
         counts.throttled.to_string(),
@@ -298,143 +433,4 @@ fn total(summary: &Summary) -> [String; 9] {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-    use serde_json::Value;
-
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn args(words: &[&str]) -> Result<Args, clap::Error> {
-        Line::try_parse_from(["simulate"].iter().chain(words)).map(|line| line.args)
-    }
-
-    #[test]
-    fn without_arguments_the_documented_rules_hold() {
-        let config = configuration(&args(&[]).unwrap()).unwrap();
-        for provider in ALL {
-            assert_eq!(config.rules[provider.name()], provider.simulated().rules());
-        }
-        assert_eq!(config.listen.to_string(), "127.0.0.1:8089");
-    }
-
-    #[test]
-    fn arguments_change_the_rules() {
-        let words = "--pushwoosh-limit 5 --moengage-limit unlimited --window 1s --throttling body \
-                     --duplicate-window 2s --exempt-devices 0 --latency 20ms..80ms --fault cut@2% \
-                     --fault pushwoosh:503*3 --seed 9 --ledger 10 --listen 127.0.0.1:1";
-        let words: Vec<&str> = words.split_whitespace().collect();
-        let config = configuration(&args(&words).unwrap()).unwrap();
-        let pushwoosh = &config.rules["pushwoosh"];
-        assert_eq!((pushwoosh.requests, pushwoosh.exempt_devices), (Some(5), 0));
-        assert_eq!(pushwoosh.duplicate_window, Some(Duration::from_secs(2)));
-        let moengage = &config.rules["moengage"];
-        assert_eq!((moengage.requests, moengage.duplicate_window), (None, None));
-        assert_eq!((moengage.window, moengage.throttling), (Duration::from_secs(1), Throttling::Body));
-        assert_eq!((config.seed, config.ledger_capacity), (9, 10));
-        let faults: Vec<String> = config.faults.rules.iter().map(ToString::to_string).collect();
-        assert_eq!(faults, ["cut@0.02", "pushwoosh:503*3"]);
-    }
-
-    #[test]
-    fn arguments_that_make_no_sense_are_refused() {
-        for words in [
-            ["--pushwoosh-limit", "many"],
-            ["--latency", "2s..1s"],
-            ["--fault", "oops"],
-            ["--window", "0"],
-            ["--listen", "somewhere"],
-            ["--throttling", "503"],
-        ] {
-            assert!(args(&words).is_err(), "{words:?}");
-        }
-    }
-
-    #[test]
-    fn credentials_are_read_by_line_and_never_shown() {
-        let good = "# test\npushwoosh:t1\n\npushwoosh:t2\nmoengage:W:key:with:colons\n";
-        let found = parse_credentials(good).unwrap();
-        assert_eq!(found["pushwoosh"], ["t1", "t2"]);
-        assert_eq!(found["moengage"], ["W:key:with:colons"]);
-        for (text, line) in [("\nhunter2", 2), ("pushwoosh:", 1), ("nobody:hunter2", 1)] {
-            assert_eq!(parse_credentials(text), Err(line), "{text:?}");
-        }
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "hunter2").unwrap();
-        let error = read_credentials(file.path()).unwrap_err();
-        assert!(!format!("{error:#}").contains("hunter2"));
-    }
-
-    /// Hands what is written to the other side, line by line.
-    struct Lines(tokio::sync::mpsc::UnboundedSender<String>, Vec<u8>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.1.extend_from_slice(bytes);
-            while let Some(end) = self.1.iter().position(|&byte| byte == b'\n') {
-                let line: Vec<u8> = self.1.drain(..=end).collect();
-                let _ = self.0.send(String::from_utf8_lossy(&line).trim_end().to_owned());
-            }
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    async fn run_with(words: &[&str], mut during: impl AsyncFnMut(String)) -> Vec<String> {
-        let (lines, mut written) = tokio::sync::mpsc::unbounded_channel();
-        let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let args = args(words).unwrap();
-        let mut out = Lines(lines, Vec::new());
-        let running = tokio::spawn(async move {
-            run_until(args, async { drop(ended.await) }, &mut out).await.unwrap();
-        });
-        let first = written.recv().await.unwrap();
-        during(first.clone()).await;
-        end.send(()).unwrap();
-        running.await.unwrap();
-        let mut all = vec![first];
-        while let Some(line) = written.recv().await {
-            all.push(line);
-        }
-        all
-    }
-
-    async fn get(url: String) {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        reqwest::Client::builder().no_proxy().build().unwrap().post(url).body("{}").send().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn json_output_is_one_object_a_line() {
-        let lines = run_with(&["--listen", "127.0.0.1:0", "--json"], async |first| {
-            let first: Value = serde_json::from_str(&first).unwrap();
-            get(format!("{}/v2/transaction/sendpush", first["listening"].as_str().unwrap())).await;
-        })
-        .await;
-        assert_eq!(lines.len(), 2, "{lines:?}");
-        let summary: Summary = serde_json::from_str(&lines[1]).unwrap();
-        assert_eq!((summary.counts.requests, summary.counts.refused), (1, 1));
-    }
-
-    #[tokio::test]
-    async fn the_table_has_a_row_for_each_account() {
-        let lines = run_with(&["--listen", "127.0.0.1:0", "--moengage-limit", "70"], async |first| {
-            let url = first.strip_prefix("listening on ").unwrap().to_owned();
-            get(format!("{url}/v2/transaction/sendpush")).await;
-            get(format!("{url}/elsewhere")).await;
-        })
-        .await;
-        let row = lines.iter().find(|line| line.starts_with("moengage ")).unwrap();
-        assert!(row.contains("1 in 60 s (limit 70)"), "{lines:#?}");
-        assert!(lines.iter().any(|line| line.starts_with("all ")), "{lines:#?}");
-        assert!(lines.last().unwrap().starts_with("1 requests for a path"), "{lines:#?}");
-    }
-}
+mod tests;

@@ -1,14 +1,26 @@
 //! `paceline validate`: jobs checked as a worker would, without sending anything.
+//!
+//! `check` says what there is to say of one line, `flow` leads lines through several threads,
+//! `large` keeps their memory small together.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use serde::Serialize;
+use anyhow::{Context as _, anyhow};
 
-use super::lines::{self, Line, Lines};
-use super::{Ended, Failure, Outcome, Shared, block_on, print};
+use super::lines::{self, Input, Line, Lines};
+use super::progress::Progress;
+use super::{Ended, Failure, Outcome, Shared, block_on, interrupt, print_lines};
 use crate::config::Config;
-use crate::job::{Finding, Job, MAX_JOB_BYTES};
-use crate::pipeline::decode::decode_body;
+
+mod check;
+mod flow;
+mod large;
+
+use check::{Report, Summary, Told};
+use flow::{Check, Flowed, Output, Part, Position};
+use large::{LARGE, Large};
 
 /// Checks jobs without sending anything
 ///
@@ -17,13 +29,18 @@ use crate::pipeline::decode::decode_body;
 /// warnings, which keep nothing from being sent. The rules depend on the account, so the
 /// configuration with the accounts is needed, their credentials included; nothing is connected to.
 ///
-/// Whether an id was used before is not looked at. Exit status 1 where a job is invalid.
+/// Findings come in the order of the lines, whatever the number of threads; a file may have any
+/// size. Progress goes to standard error. Ctrl-C stops the reading, and the summary says how far it
+/// came. Whether an id was used before is not looked at. Exit status 1 where a job is invalid.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  paceline --config /etc/paceline.toml validate jobs.ndjson\n  \
                         paceline validate - --json < jobs.ndjson")]
 pub(super) struct Args {
     /// File of jobs, one JSON object a line; - reads standard input
     file: PathBuf,
+    /// Threads that check; by default as many as there are processors
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
     /// Print one JSON object for each line with findings or warnings, and one for the summary
     #[arg(long)]
     json: bool,
@@ -33,155 +50,94 @@ pub(super) fn run(args: &Args, shared: &Shared) -> Outcome {
     let loaded = shared.load_with_accounts()?;
     shared.log_quietly(&loaded)?;
     block_on(async {
-        let (input, _) = lines::open(&args.file).await?;
-        let mut lines = Lines::new(input);
-        let mut summary = Summary::default();
-        while let Some(line) = lines.next().await.map_err(anyhow::Error::new)? {
-            let report = check(&line, &loaded.config);
-            summary.add(&report);
-            tell(&Told::Line(&report), args.json)?;
-        }
-        tell(&Told::Summary(&summary), args.json)?;
-        Ok(if summary.invalid == 0 { Ended::Done } else { Ended::Failures })
+        let (input, length) = lines::open(&args.file).await?;
+        let told = Telling { progress: Progress::new(length), summary: Summary::default(), last_line: 0 };
+        let checks = Checks::new(loaded.config, args.json);
+        let flowed = tokio::select! {
+            flowed = flow::flow(Lines::<Input>::new(input), threads(args), Arc::new(checks), told, interrupt()) => {
+                flowed?
+            }
+            () = async { interrupt().await; interrupt().await } => {
+                return Err(anyhow!("interrupted before all that was read was checked").into());
+            }
+        };
+        let whole = format!("{} can't be read any further", args.file.display());
+        finish(flowed, args.json, &whole)
     })
 }
 
-/// What there is to say of one line.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Report {
-    line: u64,
-    /// The job's identity, where it could be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    transaction_id: Option<String>,
-    valid: bool,
-    /// Deliveries that would be sent.
-    deliveries: usize,
-    findings: Vec<Remark>,
-    warnings: Vec<Remark>,
+fn threads(args: &Args) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    args.jobs.map_or_else(processors, usize::from)
 }
 
-/// One finding, with the delivery it is about where a job has several.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Remark {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delivery: Option<String>,
-    #[serde(flatten)]
-    finding: Finding,
-}
-
-impl Remark {
-    fn of_job(finding: Finding) -> Self {
-        Self { delivery: None, finding }
-    }
-
-    fn as_text(&self) -> String {
-        let delivery = self.delivery.as_ref().map(|id| format!("delivery {id}: ")).unwrap_or_default();
-        format!("{delivery}{}", self.finding)
+/// Sums up.
+fn finish(flowed: Flowed<Telling>, json: bool, unreadable: &str) -> Outcome {
+    let Flowed { output: Telling { progress, mut summary, last_line }, input } = flowed;
+    progress.end();
+    let whole = matches!(input, Ok(ControlFlow::Continue(())));
+    summary.stopped_after_line = (!whole).then_some(last_line);
+    let mut text = String::new();
+    Told::Summary(&summary).write(json, &mut text)?;
+    print_lines(&text)?;
+    match input.with_context(|| unreadable.to_owned())? {
+        ControlFlow::Continue(()) if summary.invalid == 0 => Ok(Ended::Done),
+        ControlFlow::Continue(()) | ControlFlow::Break(()) => Ok(Ended::Failures),
     }
 }
 
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Summary {
-    jobs: u64,
-    valid: u64,
-    invalid: u64,
-    with_warnings: u64,
-    deliveries: u64,
+/// The checks of one run.
+struct Checks {
+    config: Arc<Config>,
+    json: bool,
+    large: Large<Report>,
 }
 
-impl Summary {
-    fn add(&mut self, report: &Report) {
-        self.jobs += 1;
-        self.valid += u64::from(report.valid);
-        self.invalid += u64::from(!report.valid);
-        self.with_warnings += u64::from(!report.warnings.is_empty());
-        self.deliveries += report.deliveries as u64;
+impl Checks {
+    fn new(config: Config, json: bool) -> Self {
+        let config = Arc::new(config);
+        let own = config.clone();
+        Self { config, json, large: Large::new(move |line| check::check(line, &own)) }
+    }
+
+    fn report(&self, line: &Line) -> anyhow::Result<Report> {
+        if line.bytes() >= LARGE { self.large.check(line) } else { Ok(check::check(line, &self.config)) }
     }
 }
 
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum Told<'a> {
-    Line(&'a Report),
-    Summary(&'a Summary),
+impl Check for Checks {
+    type Counts = Summary;
+
+    fn check(&self, line: &Line, said: &mut String) -> anyhow::Result<Summary> {
+        let report = self.report(line)?;
+        Told::Line(&report).write(self.json, said)?;
+        Ok(Summary::of(&report))
+    }
+
+    fn add(counts: &mut Summary, more: Summary) {
+        counts.add(&more);
+    }
 }
 
-fn tell(told: &Told<'_>, json: bool) -> Result<(), Failure> {
-    match told {
-        Told::Line(report) if report.findings.is_empty() && report.warnings.is_empty() => Ok(()),
-        Told::Line(_) | Told::Summary(_) if json => {
-            print(&serde_json::to_string(told).map_err(anyhow::Error::new)?)
+/// What is told so far.
+struct Telling {
+    progress: Progress,
+    summary: Summary,
+    last_line: u64,
+}
+
+impl Output<Summary> for Telling {
+    fn take(&mut self, part: Part<Summary>) -> Result<(), Failure> {
+        self.summary.add(&part.counts);
+        if part.said.is_empty() {
+            return Ok(());
         }
-        Told::Line(report) => as_text(report).iter().try_for_each(|line| print(line)),
-        Told::Summary(Summary { jobs, valid, invalid, with_warnings, deliveries }) => print(&format!(
-            "{jobs} jobs: {valid} valid, {invalid} invalid, {with_warnings} with warnings; {deliveries} deliveries"
-        )),
+        self.progress.aside(|| print_lines(&part.said))
+    }
+
+    fn reached(&mut self, Position { line, bytes }: Position) {
+        self.last_line = line;
+        let summary = &self.summary;
+        self.progress.show(bytes, || summary.to_string());
     }
 }
-
-fn as_text(report: &Report) -> Vec<String> {
-    let id = report.transaction_id.as_ref().map(|id| format!(" ({id})")).unwrap_or_default();
-    let all = report.findings.iter().map(|told| ("", told));
-    let all = all.chain(report.warnings.iter().map(|told| ("warning: ", told)));
-    all.map(|(word, told)| format!("line {}{id}: {word}{}", report.line, told.as_text())).collect()
-}
-
-/// Decodes and plans one line, as a worker would.
-fn check(line: &Line, config: &Config) -> Report {
-    let report = Report { line: line.number, ..Report::default() };
-    let Some(body) = &line.body else {
-        let found = format!("a line of more than {MAX_JOB_BYTES} bytes");
-        let finding = Finding::new("", found, format!("at most {MAX_JOB_BYTES} bytes"), JOB_FORMAT);
-        return Report { findings: vec![Remark::of_job(finding)], ..report };
-    };
-    match decode_body(body) {
-        Ok(job) => check_job(&job, config, report),
-        Err(unreadable) => {
-            Report { findings: unreadable.findings.into_iter().map(Remark::of_job).collect(), ..report }
-        }
-    }
-}
-
-/// The source of a rule that the job format sets.
-const JOB_FORMAT: &str = "job format";
-
-fn check_job(job: &Job, config: &Config, report: Report) -> Report {
-    let report = Report { transaction_id: Some(job.transaction_id.to_string()), ..report };
-    let Some(account) = config.accounts.get(&job.account) else {
-        let names = config.accounts.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let found = format!("the account {}, which is not configured", job.account);
-        let finding = Finding::new("/account", found, format!("one of {names}"), "configuration");
-        return Report { findings: vec![Remark::of_job(finding)], ..report };
-    };
-    let warnings = account.gateway.warnings(job).into_iter().map(Remark::of_job).collect();
-    let planned = match account.gateway.plan(job) {
-        Ok(planned) => planned,
-        Err(findings) => {
-            return Report {
-                findings: findings.into_iter().map(Remark::of_job).collect(),
-                warnings,
-                ..report
-            };
-        }
-    };
-    let mut findings = Vec::new();
-    let mut deliveries = 0;
-    for planned in planned {
-        match planned {
-            Ok(_) => deliveries += 1,
-            Err(unfit) => findings.extend(
-                unfit
-                    .findings
-                    .into_iter()
-                    .map(|finding| Remark { delivery: Some(unfit.id.to_string()), finding }),
-            ),
-        }
-    }
-    Report { valid: findings.is_empty(), deliveries, findings, warnings, ..report }
-}
-
-#[cfg(test)]
-#[path = "validate_tests.rs"]
-mod tests;

@@ -6,7 +6,7 @@ use crate::config::{ConfigError, Environment, Settings, load_text};
 use crate::job::{Class, Delivery, DeliveryId, Pool};
 use crate::ports::{PoolKey, Window};
 use crate::ports::{WireAnswer, WireRequest};
-use crate::providers::{Gateway, Planned, Provider, Repeat, Unfit};
+use crate::providers::{Gateway, Planned, Provider, Repeat};
 use crate::simulator::Simulated;
 use crate::verdict::Verdict;
 
@@ -66,9 +66,12 @@ impl Gateway for Fake {
     fn repeat(&self, _: &Delivery) -> Repeat {
         Repeat::Never
     }
+    fn reads(&self, _: &Delivery) -> bool {
+        unreachable!("nothing is sent")
+    }
     fn pools(&self) -> Vec<(Pool, PoolKey, Vec<Window>)> {
         let window = Window { requests: 2, length: Duration::from_secs(60) };
-        vec![(Pool("push"), PoolKey("fake".into()), vec![window])]
+        vec![(Pool::main("push"), PoolKey("fake".into()), vec![window])]
     }
     fn fallback_pool(&self, _: &Delivery) -> Option<Pool> {
         None
@@ -76,7 +79,7 @@ impl Gateway for Fake {
     fn deliveries_per_request(&self) -> usize {
         1
     }
-    fn warm_up_url(&self) -> reqwest::Url {
+    fn warm_up_url(&self, _: &Delivery) -> reqwest::Url {
         unreachable!("nothing is sent")
     }
 }
@@ -136,7 +139,7 @@ fn every_line_is_told_as_a_worker_would_judge_it() {
             false,
             0,
             &["line 7: the job: found a line of more than 1048576 bytes, allowed: at most 1048576 \
-                            bytes (job format)"],
+                            bytes (paceline job format)"],
         ),
         (no_json, false, 0, &[]),
     ];
@@ -146,7 +149,7 @@ fn every_line_is_told_as_a_worker_would_judge_it() {
         assert_eq!((report.valid, report.deliveries), (valid, deliveries), "{line:?}");
         assert_eq!(report.findings.is_empty(), valid, "{line:?}");
         if !expected.is_empty() || valid {
-            assert_eq!(as_text(&report), expected, "{line:?}");
+            assert_eq!(report.to_string().lines().collect::<Vec<_>>(), expected, "{line:?}");
         }
     }
 }
@@ -168,9 +171,48 @@ fn machines_get_the_same() {
     });
     assert_eq!(found, expected);
     let mut summary = Summary::default();
-    summary.add(&report);
+    summary.add(&Summary::of(&report));
     let expected = serde_json::json!({
         "kind": "summary", "jobs": 1, "valid": 0, "invalid": 1, "withWarnings": 1, "deliveries": 0,
     });
     assert_eq!(serde_json::to_value(Told::Summary(&summary)).unwrap(), expected);
+}
+
+#[test]
+fn an_excerpt_stands_below_its_finding_and_beside_it_for_machines() {
+    let excerpt = "T(\"····\", XX, 1)\n           ^";
+    let mut report = check(&line("shop", "send", r#"{"odd":true}"#), &config());
+    report.warnings[0].finding.excerpt = Some(excerpt.to_owned());
+    let lines: Vec<String> = report.to_string().lines().map(str::to_owned).collect();
+    assert_eq!(lines[1..], ["    T(\"····\", XX, 1)", "               ^"]);
+    let told = serde_json::to_value(Told::Line(&report)).unwrap();
+    assert_eq!(told["warnings"][0]["excerpt"], excerpt);
+}
+
+#[test]
+fn the_output_has_a_line_for_what_there_is_to_say_and_a_summary() {
+    let said = |told: Told<'_>, json| {
+        let mut out = String::new();
+        told.write(json, &mut out).unwrap();
+        out
+    };
+    let good = check(&line("shop", "send", r#"{"a":true}"#), &config());
+    let bad = check(&line("shop", "send", r#"{"a":1}"#), &config());
+    for json in [false, true] {
+        assert_eq!(said(Told::Line(&good), json), "");
+        let text = said(Told::Line(&bad), json);
+        assert!(text.ends_with('\n') && text.lines().count() == 1, "{text}");
+    }
+    let mut summary = Summary::of(&good);
+    summary.add(&Summary::of(&bad));
+    assert_eq!(
+        said(Told::Summary(&summary), false),
+        "2 jobs: 1 valid, 1 invalid, 0 with warnings; 1 deliveries\n"
+    );
+    summary.stopped_after_line = Some(7);
+    assert_eq!(
+        said(Told::Summary(&summary), false),
+        "2 jobs: 1 valid, 1 invalid, 0 with warnings; 1 deliveries; stopped after line 7, the lines behind it were not checked\n"
+    );
+    assert!(said(Told::Summary(&summary), true).contains(r#""stoppedAfterLine":7"#));
 }

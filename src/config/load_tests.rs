@@ -65,10 +65,13 @@ impl Gateway for FakeGateway {
     fn repeat(&self, _: &Delivery) -> Repeat {
         Repeat::Never
     }
+    fn reads(&self, _: &Delivery) -> bool {
+        false
+    }
     fn pools(&self) -> Vec<(Pool, PoolKey, Vec<Window>)> {
         let window = |requests| Window { requests, length: Duration::from_secs(60) };
         let key = PoolKey(format!("fake:{}", checksum(self.token.expose())));
-        vec![(Pool("push"), key, self.limit.map(window).into_iter().collect())]
+        vec![(Pool::main("push"), key, self.limit.map(window).into_iter().collect())]
     }
     fn fallback_pool(&self, _: &Delivery) -> Option<Pool> {
         None
@@ -76,7 +79,7 @@ impl Gateway for FakeGateway {
     fn deliveries_per_request(&self) -> usize {
         1
     }
-    fn warm_up_url(&self) -> reqwest::Url {
+    fn warm_up_url(&self, _: &Delivery) -> reqwest::Url {
         unreachable!("not part of loading")
     }
 }

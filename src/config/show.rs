@@ -41,11 +41,9 @@ fn pools(loaded: &Loaded) -> Vec<String> {
     accounts
         .flat_map(|account| {
             let name = &account.name;
-            account
-                .gateway
-                .pools()
-                .into_iter()
-                .map(move |(pool, _, windows)| format!("account {name}, {}: {}", pool.0, limits(&windows)))
+            account.gateway.pools().into_iter().map(move |(pool, _, windows)| {
+                format!("account {name}, {}: {}", pool.name(), limits(&windows))
+            })
         })
         .collect()
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::job::Delivery;
+use crate::pipeline::classify::line;
 use crate::pipeline::envelope::Envelope;
 use crate::ports::{Claim, ClaimRequest, Purpose};
 use crate::providers::Repeat;
@@ -34,7 +35,8 @@ pub enum Step {
 /// Decides what to do with a delivery whose claim is ours.
 pub fn step(claim: &Claim, delivery: &Delivery, repeat: Repeat, now: Timestamp) -> Step {
     let expired = delivery.job.expires_at.is_some_and(|at| at <= now);
-    match claim.history.unresolved_ms {
+    let unresolved = claim.history.unresolved_ms.filter(|_| repeat != Repeat::Harmless);
+    match unresolved {
         None if expired => Step::Expire,
         None => Step::Send { within: None },
         Some(since_ms) => resend(repeat, claim.claimed_ms.saturating_sub(since_ms), expired),
@@ -51,7 +53,7 @@ fn resend(repeat: Repeat, age_ms: i64, expired: bool) -> Step {
         return uncertain("its time to be sent has passed");
     }
     match repeat {
-        Repeat::Always => Step::Send { within: None },
+        Repeat::Harmless | Repeat::Always => Step::Send { within: None },
         Repeat::Never => uncertain("the provider has no means to recognise a second one"),
         Repeat::Within(window) => {
             let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
@@ -67,6 +69,7 @@ fn resend(repeat: Repeat, age_ms: i64, expired: bool) -> Step {
 pub fn request(delivery: &Delivery, envelope: &Envelope, purpose: Purpose, token: &str) -> ClaimRequest {
     ClaimRequest {
         account: delivery.job.account.clone(),
+        line: line(delivery),
         id: delivery.id.clone(),
         instance: envelope.instance.clone(),
         purpose,
@@ -79,6 +82,24 @@ pub fn request(delivery: &Delivery, envelope: &Envelope, purpose: Purpose, token
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::History;
+
+    #[test]
+    fn what_pushes_nothing_may_expire_although_an_attempt_is_unresolved() {
+        let now = Timestamp::from_second(100).unwrap();
+        let history = History { unresolved_ms: Some(1), ..History::default() };
+        let claim = Claim { history, ..crate::pipeline::testing::claim(tokio::time::Instant::now()) };
+        let expiring = |at: i64| {
+            let mut delivery = crate::pipeline::testing::delivery("t", crate::job::Class::Exempt);
+            let mut job = (*delivery.job).clone();
+            job.expires_at = Some(Timestamp::from_second(at).unwrap());
+            delivery.job = job.into();
+            delivery
+        };
+        assert_eq!(step(&claim, &expiring(100), Repeat::Harmless, now), Step::Expire);
+        assert_eq!(step(&claim, &expiring(101), Repeat::Harmless, now), Step::Send { within: None });
+        assert!(matches!(step(&claim, &expiring(100), Repeat::Always, now), Step::Bury(..)));
+    }
 
     #[test]
     fn a_resend_happens_only_where_the_provider_recognises_it() {

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::job::{AccountName, Class, Delivery, Finding, Job};
+use crate::job::{AccountName, Class, Delivery, Finding, Job, Line};
 use crate::pipeline::envelope::Envelope;
 use crate::ports::Place;
 use crate::providers::{Gateway, Planned};
@@ -87,14 +87,23 @@ pub fn home(delivery: &Delivery, envelope: &Envelope) -> Place {
     if !is_counted(delivery, envelope) {
         return Place::Jobs(account);
     }
-    Place::Lane(account, delivery.job.priority)
+    Place::Lane(account, line(delivery), delivery.job.priority)
+}
+
+/// The limit that a delivery waits for, and whose health it shares. One that counts only because the
+/// provider throttled it belongs to the main limit.
+pub fn line(delivery: &Delivery) -> Line {
+    match delivery.class {
+        Class::Counted(pool) => pool.line(),
+        Class::Exempt => Line::MAIN,
+    }
 }
 
 /// Where a delivery that was tried before waits to be tried again: resends must fall inside the
 /// provider's duplicate window, so counted ones are picked before all others.
 pub fn home_of_retry(delivery: &Delivery, envelope: &Envelope) -> Place {
     let account = delivery.job.account.clone();
-    if is_counted(delivery, envelope) { Place::Retry(account) } else { Place::Jobs(account) }
+    if is_counted(delivery, envelope) { Place::Retry(account, line(delivery)) } else { Place::Jobs(account) }
 }
 
 /// Decides the way of one delivery, one of `pieces` in its message.
@@ -113,9 +122,9 @@ pub fn route(delivery: &Delivery, envelope: &Envelope, from: &Place, pieces: usi
         // A message is settled once, so each delivery of a job with several gets a message of its own.
         Place::Jobs(_) if counted || pieces > 1 => Route::Forward(home(delivery, envelope)),
         Place::Jobs(_) => Route::Send,
-        Place::Retry(_) | Place::Lane(..) if counted => Route::Wait,
+        Place::Retry(..) | Place::Lane(..) if counted => Route::Wait,
         // The configuration changed since it was put there: it is exempt now.
-        Place::Retry(_) | Place::Lane(..) => Route::Send,
+        Place::Retry(..) | Place::Lane(..) => Route::Send,
         Place::Due | Place::Dead => Route::Forward(home(delivery, envelope)),
     }
 }
@@ -152,9 +161,12 @@ mod tests {
     fn every_way_of_a_delivery() {
         let shop = AccountName::new("shop").unwrap();
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
-        let (jobs, retry, low) =
-            (Place::Jobs(shop.clone()), Place::Retry(shop.clone()), Place::Lane(shop.clone(), Priority::Low));
-        let counted = Class::Counted(Pool("p"));
+        let (jobs, retry, low) = (
+            Place::Jobs(shop.clone()),
+            Place::Retry(shop.clone(), Line::MAIN),
+            Place::Lane(shop.clone(), Line::MAIN, Priority::Low),
+        );
+        let counted = Class::Counted(Pool::main("p"));
         // (class, not before, expires, throttled before, from, pieces) at second 100
         let cases = [
             (counted, None, None, false, &jobs, 1, Route::Forward(low.clone())),

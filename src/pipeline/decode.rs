@@ -13,9 +13,20 @@ use crate::job::{
 
 const SOURCE: &str = "paceline job format";
 
-/// The members that hold a credential in a provider's documented request. In a payload they make
-/// the job invalid: queues and dead letters hold no secrets.
-pub const CREDENTIALS: [&str; 3] = ["auth", "appId", "signature"];
+/// The names under which credentials travel at the providers, in bodies and headers.
+pub const CREDENTIALS: [&str; 5] = ["auth", "appId", "signature", "Authorization", "MOE-APPKEY"];
+
+/// Whether a member of a payload holds a credential, whatever its capitals: it makes the job invalid,
+/// because queues and dead letters hold no secrets.
+pub fn is_credential(name: &str) -> bool {
+    CREDENTIALS.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// The most findings for unknown fields, each of which is named.
+const MOST_UNKNOWN: usize = 20;
+
+/// The longest name of an unknown field that a finding repeats, in bytes.
+const LONGEST_NAME: usize = 40;
 
 /// What a body that is no valid job still tells of itself, for its receipt.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -86,7 +97,7 @@ fn decode_members(mut members: Object) -> Result<Job, Box<Unreadable>> {
     let not_before = optional(&mut members, "notBefore", &mut findings, read_time);
     let expires_at = optional(&mut members, "expiresAt", &mut findings, read_time);
     let meta = optional(&mut members, "meta", &mut findings, read_object);
-    findings.extend(members.keys().map(|name| unknown_field(name)));
+    findings.extend(unknown_fields(&members));
     findings.extend(payload.iter().flat_map(credentials_in));
     match (transaction_id, account, operation, payload) {
         (Some(transaction_id), Some(account), Some(operation), Some(payload)) if findings.is_empty() => {
@@ -180,10 +191,26 @@ fn read_time(value: Value) -> Result<Timestamp, (String, &'static str)> {
     text.parse().map_err(|_| ("a text that is no such time".into(), allowed))
 }
 
+/// A finding for each of the first few, and one for how many more there are.
+fn unknown_fields(members: &Object) -> impl Iterator<Item = Finding> {
+    let more = members.len().saturating_sub(MOST_UNKNOWN);
+    let rest = (more > 0).then(|| unknown("", format!("{more} more fields that jobs do not have")));
+    members.keys().take(MOST_UNKNOWN).map(|name| unknown_field(name)).chain(rest)
+}
+
+/// A name is shown where it can be one; a long one, or one with line breaks, is likelier data.
 fn unknown_field(name: &str) -> Finding {
-    let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    let characters = name.chars().count();
+    if (1..=LONGEST_NAME).contains(&characters) && !name.contains(char::is_control) {
+        let escaped = name.replace('~', "~0").replace('/', "~1");
+        return unknown(&format!("/{escaped}"), "a field that jobs do not have".to_owned());
+    }
+    unknown("", format!("a field that jobs do not have, with a name of {characters} characters"))
+}
+
+fn unknown(pointer: &str, found: String) -> Finding {
     let allowed = "transactionId, account, operation, payload, priority, notBefore, expiresAt, meta";
-    Finding::new(format!("/{shown}"), "a field that jobs do not have", allowed, SOURCE)
+    Finding::new(pointer, found, allowed, SOURCE)
 }
 
 /// Credentials at the top of a payload, and inside a `request` wrapper, which a producer who
@@ -195,7 +222,7 @@ fn credentials_in(payload: &Object) -> Vec<Finding> {
         .into_iter()
         .filter_map(|(pointer, members)| members.map(|members| (pointer, members)))
         .flat_map(|(pointer, members)| {
-            CREDENTIALS.iter().filter(|name| members.contains_key(**name)).map(move |name| {
+            members.keys().filter(|name| is_credential(name)).map(move |name| {
                 Finding::new(
                     format!("{pointer}/{name}"),
                     "a credential",
@@ -233,7 +260,7 @@ fn credential_spans(body: &[u8]) -> Option<Vec<(usize, usize)>> {
     for (name, value) in &members {
         match name.as_str() {
             "payload" => collect_credentials(value, 2, &mut found),
-            name if CREDENTIALS.contains(&name) => found.push(*value),
+            name if is_credential(name) => found.push(*value),
             _ => {}
         }
     }
@@ -246,7 +273,7 @@ fn credential_spans(body: &[u8]) -> Option<Vec<(usize, usize)>> {
 fn collect_credentials<'a>(object: &'a RawValue, depth: usize, found: &mut Vec<&'a RawValue>) {
     for (name, value) in raw_members(object.get()).unwrap_or_default() {
         match name.as_str() {
-            name if CREDENTIALS.contains(&name) => found.push(value),
+            name if is_credential(name) => found.push(value),
             "request" if depth > 0 => collect_credentials(value, depth - 1, found),
             "notifications" if depth > 0 => {
                 for item in serde_json::from_str::<Vec<&RawValue>>(value.get()).unwrap_or_default() {
@@ -342,6 +369,8 @@ mod tests {
             (with("2026-11-21T18:00:00+01:00", "tomorrow"), &["/notBefore"]),
             (with(r#"{"k":null}"#, "3"), &["/meta"]),
             (with(r#""meta""#, r#""metta""#), &["/metta"]),
+            (with(r#""meta""#, r#""a/b""#), &["/a~1b"]),
+            (with(r#""meta""#, "\"\""), &[""]),
             (with(r#""a":"#, r#""auth":"secret","a":"#), &["/payload/auth"]),
             (with(r#""a":"#, r#""request":{"auth":"s"},"a":"#), &["/payload/request/auth"]),
             (
@@ -354,6 +383,16 @@ mod tests {
             let found: Vec<&str> = unreadable.findings.iter().map(|f| f.pointer.as_str()).collect();
             assert_eq!(found, pointers, "{:?}", String::from_utf8_lossy(&body[..body.len().min(120)]));
         }
+    }
+
+    #[test]
+    fn many_unknown_fields_are_counted() {
+        let many: String = (0..100_000).map(|n| format!(r#""m{n}":0,"#)).collect();
+        let body = GOOD.replacen('{', &format!("{{{many}"), 1);
+        let findings = decode_any_size(body.as_bytes()).unwrap_err().findings;
+        assert_eq!(findings.len(), MOST_UNKNOWN + 1);
+        assert_eq!(findings[0].pointer, "/m0");
+        assert_eq!(findings[MOST_UNKNOWN].found, "99980 more fields that jobs do not have");
     }
 
     #[test]

@@ -257,34 +257,22 @@ fn millis(text: Option<&str>) -> Option<Timestamp> {
 fn read_due(properties: &Properties) -> Option<Due> {
     let at = millis(properties.header(DUE_AT))?;
     let account = crate::job::AccountName::new(properties.header(DUE_ACCOUNT)?)?;
-    let to = match properties.header(DUE_TO)? {
-        "jobs" => Place::Jobs(account),
-        "retry" => Place::Retry(account),
-        word => {
-            let lane = crate::job::Priority::ALL.into_iter().find(|lane| lane.as_str() == word)?;
-            Place::Lane(account, lane)
-        }
-    };
-    Some(Due { at, to })
+    Some(Due { at, to: Place::of_label(account, properties.header(DUE_TO)?)? })
 }
 
 fn write_due(properties: &mut Properties, due: &Due) {
-    let (word, account) = match &due.to {
-        Place::Jobs(account) => ("jobs", account),
-        Place::Retry(account) => ("retry", account),
-        Place::Lane(account, priority) => (priority.as_str(), account),
-        // Neither is ever a place to come back to; the due mover buries a message without a target.
-        Place::Due | Place::Dead => return,
-    };
+    // What is no account's is never a place to come back to; the due mover buries a message without
+    // a target.
+    let Some(account) = due.to.account() else { return };
     properties.set_header(DUE_AT, due.at.as_millisecond().to_string());
-    properties.set_header(DUE_TO, word);
+    properties.set_header(DUE_TO, due.to.label());
     properties.set_header(DUE_ACCOUNT, account.as_str());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{AccountName, Priority};
+    use crate::job::{AccountName, Line, Pool, Priority};
     use crate::pipeline::settle::Ending;
     use crate::verdict::Status;
 
@@ -320,8 +308,8 @@ mod tests {
         let account = AccountName::new("shop").unwrap();
         for to in [
             Place::Jobs(account.clone()),
-            Place::Retry(account.clone()),
-            Place::Lane(account.clone(), Priority::Low),
+            Place::Retry(account.clone(), Line::MAIN),
+            Place::Lane(account.clone(), Pool::beside("campaigns").line(), Priority::Low),
         ] {
             let envelope = Envelope {
                 instance: Instance::of("m-1", 7),

@@ -32,10 +32,10 @@ impl Lane {
     /// The lane whose queue this is.
     pub const fn of(place: &Place) -> Option<Self> {
         match place {
-            Place::Retry(_) => Some(Self::Retry),
-            Place::Lane(_, Priority::High) => Some(Self::High),
-            Place::Lane(_, Priority::Normal) => Some(Self::Normal),
-            Place::Lane(_, Priority::Low) => Some(Self::Low),
+            Place::Retry(..) => Some(Self::Retry),
+            Place::Lane(_, _, Priority::High) => Some(Self::High),
+            Place::Lane(_, _, Priority::Normal) => Some(Self::Normal),
+            Place::Lane(_, _, Priority::Low) => Some(Self::Low),
             Place::Jobs(_) | Place::Due | Place::Dead => None,
         }
     }

@@ -113,8 +113,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::job::{Pool, TransactionId};
-    use crate::ports::History;
+    use crate::job::Pool;
 
     struct Parcel(Delivery);
     impl AsRef<Delivery> for Parcel {
@@ -136,16 +135,7 @@ mod tests {
             job.expires_at = Some(Timestamp::from_second(at).unwrap());
             delivery.job = Arc::new(job);
         }
-        let claim = Claim {
-            account: delivery.job.account.clone(),
-            id: (&TransactionId::new("t").unwrap()).into(),
-            instance: crate::job::Instance::of("m", 0),
-            token: "k".into(),
-            history: History::default(),
-            claimed_ms: 0,
-            probe: false,
-            write_by: now + Duration::from_secs(lease),
-        };
+        let claim = crate::pipeline::testing::claim(now + Duration::from_secs(lease));
         Claimed { parcel: Parcel(delivery), claim, within: within.map(Duration::from_secs) }
     }
 
@@ -154,7 +144,7 @@ mod tests {
         let now = Instant::now();
         let wall = Timestamp::from_second(1_000).unwrap();
         let permit = |seconds| Permit { opens: now, closes: now + Duration::from_secs(seconds) };
-        let counted = Class::Counted(Pool("p"));
+        let counted = Class::Counted(Pool::main("p"));
         // (lease, slot, window, expiry) -> seconds from now
         let cases = [
             (40, 1, None, None, 1),
@@ -174,6 +164,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_counted_delivery_can_not_pass_as_exempt() {
         let now = Instant::now();
-        assert!(Cargo::exempt(claimed(Class::Counted(Pool("p")), 40, None, None, now)).is_err());
+        assert!(Cargo::exempt(claimed(Class::Counted(Pool::main("p")), 40, None, None, now)).is_err());
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::backoff;
@@ -132,7 +133,7 @@ pub fn decide(fate: Fate, situation: &Situation<'_>) -> Settlement {
         Fate::Accepted(acceptance) | Fate::AcceptedBefore(acceptance) => {
             Settlement::End(Ending::delivered(made.requests, acceptance))
         }
-        Fate::Refused { reason } => Settlement::End(refused(&reason, &made)),
+        Fate::Refused { reason } => Settlement::End(refused(&reason, &made, situation.repeat)),
         Fate::NotReached => back(before, "partial", false, false),
         Fate::Unblamed => back(made, "unblamed", true, false),
         Fate::Misconfigured { cause: _ } => back(made, "misconfigured", true, false),
@@ -143,12 +144,21 @@ pub fn decide(fate: Fate, situation: &Situation<'_>) -> Settlement {
     }
 }
 
-fn refused(reason: &str, made: &History) -> Ending {
-    if made.unresolved_ms.is_some() {
+fn refused(reason: &str, made: &History, repeat: Repeat) -> Ending {
+    if may_push_twice(made, repeat) {
         let detail = format!("an earlier request may have been accepted; the last one was refused: {reason}");
         return Ending::dead(DeadReason::Uncertain, &detail, made.requests);
     }
     Ending::dead(DeadReason::Rejected, reason, made.requests)
+}
+
+/// Whether an earlier attempt may have pushed something, so that the delivery must not be sent anew by
+/// somebody who thinks it was not.
+pub const fn may_push_twice(history: &History, repeat: Repeat) -> bool {
+    match repeat {
+        Repeat::Harmless => false,
+        Repeat::Always | Repeat::Within(_) | Repeat::Never => history.unresolved_ms.is_some(),
+    }
 }
 
 /// Back to its queue at once, without using up a retry.
@@ -169,14 +179,14 @@ fn retry(
         .max(Duration::from_secs(LADDER_SECONDS[0]));
     let out_of_retries = history.retries > situation.policy.attempts;
     if out_of_retries || situation.age.saturating_add(delay) > situation.policy.max_age {
-        return Settlement::End(gave_up(cause, &history, out_of_retries));
+        return Settlement::End(gave_up(cause, &history, situation.repeat, out_of_retries));
     }
     Settlement::Later { delay, history, alone: history.unresolved_ms.is_some(), counted: false, cause: label }
 }
 
-fn gave_up(cause: &str, history: &History, out_of_retries: bool) -> Ending {
+fn gave_up(cause: &str, history: &History, repeat: Repeat, out_of_retries: bool) -> Ending {
     let why = if out_of_retries { "no retries are left" } else { "it is too old to be tried again" };
-    let reason = if history.unresolved_ms.is_some() { DeadReason::Uncertain } else { DeadReason::Exhausted };
+    let reason = if may_push_twice(history, repeat) { DeadReason::Uncertain } else { DeadReason::Exhausted };
     Ending::dead(reason, &format!("{why}; last cause: {cause}"), history.requests)
 }
 
@@ -189,7 +199,7 @@ fn unknown(made: History, cause: &str, situation: &Situation<'_>) -> Settlement 
     };
     match situation.repeat {
         Repeat::Never => uncertain("the provider has no means to recognise a second one"),
-        Repeat::Always => retry(history, cause, "unknown", None, situation),
+        Repeat::Harmless | Repeat::Always => retry(history, cause, "unknown", None, situation),
         Repeat::Within(window) => {
             // The attempt itself took part of the window; how much is known when it is claimed
             // again, and `claim::step` decides then. Here only the wait must not waste the rest.
@@ -244,7 +254,7 @@ impl Subject<'_> {
 
 /// The receipts of a delivery: for the exchange, and for the producer's own queue if it named one.
 pub fn receipts(subject: &Subject<'_>, outcome: &Outcome) -> Vec<Outgoing> {
-    let body = Bytes::from(receipt_body(subject, outcome).to_string());
+    let body = Bytes::from(receipt_body(subject, outcome));
     let mut properties = subject.envelope.write_outside();
     properties.message_id = Some(format!("{}:receipt", dead_id(subject, outcome)));
     properties.reply_to = None;
@@ -264,24 +274,45 @@ pub fn receipts(subject: &Subject<'_>, outcome: &Outcome) -> Vec<Outgoing> {
     std::iter::once(exchange).chain(reply).collect()
 }
 
-fn receipt_body(subject: &Subject<'_>, outcome: &Outcome) -> Value {
-    let settled_at = Timestamp::from_millisecond(outcome.settled_at_ms).ok().map(|at| at.to_string());
-    json!({
-        "transactionId": subject.id.map(DeliveryId::as_str),
-        "jobId": subject.job_id.map(TransactionId::as_str),
-        "account": subject.account.as_str(),
-        "operation": subject.operation_label(),
-        "status": outcome.status.as_str(),
-        "reason": outcome.reason.map(DeadReason::as_str),
-        "detail": outcome.detail,
-        "attempts": outcome.attempts,
-        "messageCode": outcome.acceptance.message_code,
-        "unknownDevices": outcome.acceptance.unknown_devices,
-        "response": outcome.acceptance.response,
-        "publishedAt": subject.envelope.published_at.to_string(),
-        "settledAt": settled_at,
-        "meta": subject.meta,
-    })
+/// A receipt's body; borrowed, because an answer in it may be megabytes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReceiptBody<'a> {
+    transaction_id: Option<&'a str>,
+    job_id: Option<&'a str>,
+    account: &'a str,
+    operation: &'a str,
+    status: &'static str,
+    reason: Option<&'static str>,
+    detail: Option<&'a str>,
+    attempts: u32,
+    message_code: Option<&'a str>,
+    unknown_devices: &'a [String],
+    response: Option<&'a Value>,
+    published_at: String,
+    settled_at: Option<String>,
+    meta: Option<&'a Object>,
+}
+
+fn receipt_body(subject: &Subject<'_>, outcome: &Outcome) -> Vec<u8> {
+    let acceptance = &outcome.acceptance;
+    let body = ReceiptBody {
+        transaction_id: subject.id.map(DeliveryId::as_str),
+        job_id: subject.job_id.map(TransactionId::as_str),
+        account: subject.account.as_str(),
+        operation: subject.operation_label(),
+        status: outcome.status.as_str(),
+        reason: outcome.reason.map(DeadReason::as_str),
+        detail: outcome.detail.as_deref(),
+        attempts: outcome.attempts,
+        message_code: acceptance.message_code.as_deref(),
+        unknown_devices: &acceptance.unknown_devices,
+        response: acceptance.response.as_ref(),
+        published_at: subject.envelope.published_at.to_string(),
+        settled_at: Timestamp::from_millisecond(outcome.settled_at_ms).ok().map(|at| at.to_string()),
+        meta: subject.meta,
+    };
+    serde_json::to_vec(&body).expect("texts, numbers and JSON values always have a JSON text") // hence can't fail
 }
 
 /// The dead letter of a delivery with the given body.

@@ -4,9 +4,10 @@ use reqwest::Url;
 use sha2::{Digest, Sha256};
 
 use crate::config::{ConfigError, Secret, Settings};
-use crate::job::{Finding, Pool};
+use crate::job::{Finding, Object, Pool};
+use crate::pipeline::decode::is_credential;
 use crate::ports::PoolKey;
-use crate::providers::shape::{Member, Shape, optional, shown_name};
+use crate::providers::shape::{Member, Place, Report, Shape, allowed, optional, shown_name};
 
 const CREDENTIAL: Shape = Shape::Refused {
     found: "a credential",
@@ -17,6 +18,13 @@ const CREDENTIAL: Shape = Shape::Refused {
 /// dead letters do.
 pub(super) static CREDENTIALS: &[Member] =
     &[optional("auth", CREDENTIAL), optional("appId", CREDENTIAL), optional("signature", CREDENTIAL)];
+
+/// Refuses credentials in an object, whatever the capitals of their names.
+pub(super) fn refuse_credentials(object: &Object, place: Place<'_>, report: &mut Report) {
+    for name in object.keys().filter(|name| is_credential(name)) {
+        report.add(place.member(name), "a credential", allowed(&CREDENTIAL));
+    }
+}
 
 /// Reads `base_url`.
 pub(super) fn base_url(settings: &mut Settings<'_>) -> Result<Option<Url>, ConfigError> {
@@ -104,7 +112,7 @@ pub(super) fn pool_key(provider: &str, pool: Pool, identity: &str) -> PoolKey {
         digest.update([0]);
     }
     let digest = hex::encode(digest.finalize());
-    PoolKey(format!("{provider}:{}:{}", pool.0, &digest[..16]))
+    PoolKey(format!("{provider}:{}:{}", pool.name(), &digest[..16]))
 }
 
 /// The finding for a job whose operation the provider does not know.
@@ -169,7 +177,7 @@ mod tests {
 
     #[test]
     fn pool_keys_tell_identities_apart_and_hide_them() {
-        let key = |provider, pool, identity| pool_key(provider, Pool(pool), identity).0;
+        let key = |provider, pool, identity| pool_key(provider, Pool::main(pool), identity).0;
         let one = key("pushwoosh", "messages", "token-one");
         assert_eq!(one, key("pushwoosh", "messages", "token-one"));
         assert_ne!(one, key("pushwoosh", "messages", "token-two"));

@@ -1,5 +1,6 @@
 //! Reading what a provider answers, as far as providers are alike: HTTP statuses, waits, texts.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,23 +20,125 @@ const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 /// words of the provider's own apart.
 const SHORTEST_MASKED: usize = 4;
 
+/// How much of a text is looked at, in bytes: what is kept, and as much that may be masked.
+const MOST_LOOKED_AT: usize = 4_096;
+
+/// The most different values that are searched for one by one. Where more of them seem to stand in a
+/// text, all of it is masked: that is safe, and the work stays small whatever is sent.
+const MOST_SEARCHED: usize = 1_000;
+
+/// What stands in place of a value that nobody may see.
+const HIDDEN: &str = "[hidden]";
+
 /// A text from outside, fit for receipts, dead letters and logs: without the given values, without
 /// control characters, cut to 300 characters.
+///
+/// The work grows with the text's first 4 KiB and with the values, not with their product.
 pub(super) fn clean<'a>(text: &str, hidden: impl IntoIterator<Item = &'a str>) -> String {
-    let mut masked = text.to_owned();
-    // Longest first: a short one may be part of a longer one, whose rest would stay.
-    let mut hidden: Vec<&str> = hidden.into_iter().collect();
-    hidden.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    for value in hidden {
-        if value.len() >= SHORTEST_MASKED && masked.contains(value) {
-            masked = masked.replace(value, "[hidden]");
-        }
-    }
+    clean_words(text, hidden, [])
+}
+
+/// [`clean`] that also masks words of any length, where they stand by themselves.
+pub(super) fn clean_words<'a>(
+    text: &str,
+    hidden: impl IntoIterator<Item = &'a str>,
+    words: impl IntoIterator<Item = &'a str>,
+) -> String {
+    let head = &text[..text.floor_char_boundary(MOST_LOOKED_AT)];
+    let masked = masked(head, &found(text, head, hidden, words));
     let visible: String = masked.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let visible = visible.trim();
     match visible.char_indices().nth(LONGEST_TEXT) {
         Some((end, _)) => format!("{}…", &visible[..end]),
+        None if head.len() < text.len() => format!("{visible}…"),
         None => visible.to_owned(),
+    }
+}
+
+/// Where the values begin and end that begin in the text's head. They may end behind it: a value must
+/// not survive in part because the cut goes through it.
+fn found<'a>(
+    text: &str,
+    head: &str,
+    hidden: impl IntoIterator<Item = &'a str>,
+    words: impl IntoIterator<Item = &'a str>,
+) -> Vec<(usize, usize)> {
+    let starts = Starts::of(text, head);
+    let candidates: HashSet<&str> =
+        hidden.into_iter().filter(|value| value.len() >= SHORTEST_MASKED && starts.may_hold(value)).collect();
+    if candidates.len() > MOST_SEARCHED {
+        return vec![(0, text.len())];
+    }
+    let places = |value: &'a str| {
+        let end = text.floor_char_boundary(head.len() + value.len());
+        text[..end].match_indices(value).map(|(start, value)| (start, start + value.len()))
+    };
+    let alone = |&(start, end): &(usize, usize)| {
+        !text[..start].ends_with(char::is_alphanumeric) && !text[end..].starts_with(char::is_alphanumeric)
+    };
+    let words = words.into_iter().filter(|word| !word.is_empty()).take(MOST_SEARCHED);
+    let mut found: Vec<_> = candidates.into_iter().flat_map(places).collect();
+    found.extend(words.flat_map(places).filter(alone));
+    found.sort_unstable();
+    found
+}
+
+/// The beginnings of everything that begins in a text's head, so that a value that is not there costs
+/// one look.
+struct Starts<'t> {
+    short: HashSet<&'t [u8]>,
+    long: HashSet<&'t [u8]>,
+}
+
+impl<'t> Starts<'t> {
+    const LONG: usize = 12;
+
+    fn of(text: &'t str, head: &str) -> Self {
+        let windows = |size: usize| text.as_bytes().windows(size).take(head.len()).collect();
+        Self { short: windows(SHORTEST_MASKED), long: windows(Self::LONG) }
+    }
+
+    /// Whether the head may hold the value, which is no shorter than the shortest that is masked.
+    fn may_hold(&self, value: &str) -> bool {
+        let start = |size: usize| value.as_bytes().get(..size);
+        match start(Self::LONG) {
+            Some(start) => self.long.contains(start),
+            None => start(SHORTEST_MASKED).is_some_and(|start| self.short.contains(start)),
+        }
+    }
+}
+
+/// A text with these stretches masked, in order of their beginnings; what overlaps is masked as one.
+fn masked(head: &str, stretches: &[(usize, usize)]) -> String {
+    let (mut masked, mut done) = (String::new(), 0);
+    for &(start, end) in stretches.iter().filter(|(start, _)| *start < head.len()) {
+        if start >= done {
+            masked.push_str(&head[done..start]);
+            masked.push_str(HIDDEN);
+        }
+        done = done.max(end.min(head.len()));
+    }
+    masked.push_str(&head[done..]);
+    masked
+}
+
+/// A value of a provider without these secrets, in texts and in names, at any depth; else as it came.
+/// Whatever answers at a configured address could send a request's credentials back.
+pub(super) fn mask(value: Value, secrets: &[&str]) -> Value {
+    let masked = |text: String| {
+        let inside = secrets.iter().filter(|secret| !secret.is_empty() && text.contains(**secret));
+        let places = inside.flat_map(|secret| text.match_indices(*secret));
+        let mut stretches: Vec<_> = places.map(|(start, secret)| (start, start + secret.len())).collect();
+        stretches.sort_unstable();
+        if stretches.is_empty() { text } else { self::masked(&text, &stretches) }
+    };
+    match value {
+        Value::String(text) => masked(text).into(),
+        Value::Array(list) => list.into_iter().map(|item| mask(item, secrets)).collect(),
+        Value::Object(object) => {
+            object.into_iter().map(|(name, value)| (masked(name), mask(value, secrets))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }
 
@@ -183,6 +286,8 @@ const PACING_MEMBERS: [&str; 3] = ["send_rate", "send rate", "campaignthrottle"]
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     type Given = &'static [(&'static str, &'static str)];
@@ -273,6 +378,58 @@ mod tests {
         // A value must not survive in part because the cut went through it.
         let cut_through = format!("{}secret-value", "x".repeat(295));
         assert!(!clean(&cut_through, ["secret-value"]).contains("secr"));
+    }
+
+    #[test]
+    fn values_are_masked_wherever_they_stand() {
+        let long = "v".repeat(5_000);
+        let text = format!("value {long} is wrong");
+        assert_eq!(clean(&text, [long.as_str()]), "value [hidden]…");
+        // Two that overlap leave nothing of either.
+        assert_eq!(clean("abcdefgh", ["abcd", "cdefgh"]), "[hidden]");
+        assert_eq!(clean("abcdefgh", ["abcdef", "bcde"]), "[hidden]gh");
+        assert_eq!(clean("abcdabcd-abcd", ["abcd"]), "[hidden][hidden]-[hidden]");
+        // A text behind a long value is still read.
+        let text = format!("{} is wrong", "w".repeat(1_000));
+        assert_eq!(clean(&text, ["w".repeat(1_000).as_str()]), "[hidden] is wrong");
+        // Short ones only as words.
+        let shown = clean_words("id 7 of 77 (7), a7 7a 7", [], ["7", ""]);
+        assert_eq!(shown, "id [hidden] of 77 ([hidden]), a7 7a [hidden]");
+        assert_eq!(clean("id 7", ["7"]), "id 7");
+        // Wherever the text's head ends.
+        for blanks in MOST_LOOKED_AT - 20..=MOST_LOOKED_AT {
+            let shown = clean(&format!("{}secret-value", " ".repeat(blanks)), ["secret-value"]);
+            assert!(["[hidden]", "[hidden]…", "…"].contains(&shown.as_str()), "{blanks}: {shown}");
+        }
+    }
+
+    #[test]
+    fn cleaning_is_little_work_whatever_is_sent() {
+        // Searching the whole text for each of them would take minutes.
+        let text = "user-0 is no user; ".repeat(200_000);
+        let values: Vec<String> = (0..200_000).map(|n| format!("user-{n}-of-this-payload")).collect();
+        assert!(clean(&text, values.iter().map(String::as_str)).starts_with("user-0 is"));
+        // As many that all seem to stand there: nothing is shown.
+        let text = "a".repeat(4_000_000);
+        let values: Vec<String> = (0..50_000).map(|n| format!("{}{n}", "a".repeat(20))).collect();
+        assert_eq!(clean(&text, values.iter().map(String::as_str)), "[hidden]…");
+    }
+
+    #[test]
+    fn secrets_are_masked_in_texts_and_names_at_any_depth() {
+        for (value, expected) in [
+            (json!("key-1"), json!("[hidden]")),
+            (json!(["a key-1 b", 5, null, true]), json!(["a [hidden] b", 5, null, true])),
+            (
+                json!({"key-1": "x", "y": {"akey-1": ["key-1"]}}),
+                json!({"[hidden]": "x", "y": {"a[hidden]": ["[hidden]"]}}),
+            ),
+            (json!("key-1-long"), json!("[hidden]")),
+            (json!("key-1key-1-long"), json!("[hidden][hidden]")),
+            (json!({"keys": ["key", 1]}), json!({"keys": ["key", 1]})),
+        ] {
+            assert_eq!(mask(value.clone(), &["key-1", "key-1-long", ""]), expected, "{value}");
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Pushwoosh: everything that paceline knows of it, from its Messages API.
 //!
 //! Reading order: `fields` (the documented members), `rules` (what a payload must keep to),
-//! `plan` (deliveries, identities, classes), `exempt` (what uses up no limit), `request`
-//! (what is sent), `verdict` (what an answer means).
+//! `plan` (deliveries, identities, classes), `exempt` (what uses up no limit), `request` (what is
+//! sent), `verdict` (what an answer means); `targeted` for messages to a filter, `calls` for what
+//! makes no message.
 //!
 //! A new operation is a line in `Operation`; the compiler then names every place that has to say
 //! something about it.
@@ -13,6 +14,7 @@ use std::time::Duration;
 use reqwest::Url;
 use serde_json::{Value, json};
 
+use self::calls::Call;
 use super::{Gateway, Planned, Provider, Repeat, account};
 use crate::config::{ConfigError, Secret, Settings};
 use crate::job::{Class, Delivery, Finding, Job, Pool};
@@ -20,27 +22,38 @@ use crate::ports::{PoolKey, Window, WireAnswer, WireRequest};
 use crate::simulator::Simulated;
 use crate::verdict::Verdict;
 
+mod calls;
 mod conditions;
 mod exempt;
 mod fields;
+pub mod filter;
 mod plan;
 mod request;
 mod rules;
 mod samples;
 pub mod simulator;
+mod targeted;
 mod verdict;
 
 /// Its name in the configuration.
 const NAME: &str = "pushwoosh";
 
-/// The limit that `createMessage` uses up.
-const MESSAGES: Pool = Pool("messages");
+/// The limit that messages use up, whichever way they are made.
+const MESSAGES: Pool = Pool::main("messages");
+
+/// Calls that make no message: no limit of theirs is documented. They wait in queues of their own and
+/// have a health of their own, so that a look-up that the provider refuses, throttles or answers at
+/// length holds up no push.
+const CALLS: Pool = Pool::beside("calls");
 
 /// The stretch of time in which the provider counts.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// How long a `createMessage` notification's `transactionId` is remembered by the provider.
 const REMEMBERED: Duration = Duration::from_secs(5 * 60);
+
+/// How long a `createTargetedMessage`'s is.
+const TARGETED_REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DEFAULT_BASE_URL: &str = "https://api.pushwoosh.com";
 const DEFAULT_REQUESTS_PER_MINUTE: u32 = 600;
@@ -51,15 +64,34 @@ const DEFAULT_NOTIFICATIONS_PER_REQUEST: u64 = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
     CreateMessage,
+    CreateTargetedMessage,
+    Call(Call),
 }
 
 impl Operation {
-    const ALL: [Self; 1] = [Self::CreateMessage];
-    const NAMES: [&'static str; Self::ALL.len()] = [Self::CreateMessage.name()];
+    const ALL: [Self; 6] = [
+        Self::CreateMessage,
+        Self::CreateTargetedMessage,
+        Self::Call(Call::DeleteMessage),
+        Self::Call(Call::CancelMessage),
+        Self::Call(Call::GetMessageDetails),
+        Self::Call(Call::GetPushHistory),
+    ];
+    const NAMES: [&'static str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = Self::ALL[index].name();
+            index += 1;
+        }
+        names
+    };
 
     const fn name(self) -> &'static str {
         match self {
             Self::CreateMessage => "createMessage",
+            Self::CreateTargetedMessage => "createTargetedMessage",
+            Self::Call(call) => call.name(),
         }
     }
 
@@ -93,6 +125,8 @@ impl Provider for Pushwoosh {
     fn payload_schema(&self, operation: &str) -> Value {
         match Operation::parse(operation) {
             Some(Operation::CreateMessage) => fields::create_message_schema(),
+            Some(Operation::CreateTargetedMessage) => targeted::schema(),
+            Some(Operation::Call(call)) => call.schema(),
             None => json!(false),
         }
     }
@@ -157,13 +191,17 @@ impl Gateway for Pushed {
     fn plan(&self, job: &Job) -> Result<Planned, Vec<Finding>> {
         match Operation::parse(&job.operation) {
             Some(Operation::CreateMessage) => plan::create_message(&self.account, job),
+            Some(Operation::CreateTargetedMessage) => targeted::plan(&self.account, job),
+            Some(Operation::Call(call)) => call.plan(job),
             None => Err(vec![account::unknown_operation(&job.operation, &Operation::NAMES)]),
         }
     }
 
     fn warnings(&self, job: &Job) -> Vec<Finding> {
         match Operation::parse(&job.operation) {
-            Some(Operation::CreateMessage) => rules::warnings(&job.payload).into_findings(),
+            Some(Operation::CreateMessage) => rules::warnings::create_message(&job.payload).into_findings(),
+            Some(Operation::CreateTargetedMessage) => targeted::warnings(&job.payload).into_findings(),
+            Some(Operation::Call(call)) => call.warnings(&job.payload),
             None => Vec::new(),
         }
     }
@@ -172,6 +210,8 @@ impl Gateway for Pushed {
         let first = deliveries.first().expect("a request carries a delivery: the trait asks for one or more"); // hence can't fail
         match Operation::of(first) {
             Operation::CreateMessage => request::create_message(&self.account, deliveries),
+            Operation::CreateTargetedMessage => targeted::request(&self.account, first),
+            Operation::Call(call) => call.request(&self.account, first),
         }
     }
 
@@ -181,25 +221,38 @@ impl Gateway for Pushed {
             Operation::CreateMessage => {
                 verdict::create_message(&self.account, deliveries, answer, after_unknown)
             }
+            Operation::CreateTargetedMessage => {
+                verdict::targeted::create_targeted_message(&self.account, first, answer, after_unknown)
+            }
+            Operation::Call(call) => call.verdict(&self.account, first, answer, after_unknown),
         }
     }
 
     fn repeat(&self, delivery: &Delivery) -> Repeat {
         match Operation::of(delivery) {
             Operation::CreateMessage => Repeat::Within(REMEMBERED),
+            Operation::CreateTargetedMessage => Repeat::Within(TARGETED_REMEMBERED),
+            Operation::Call(_) => Repeat::Harmless,
+        }
+    }
+
+    fn reads(&self, delivery: &Delivery) -> bool {
+        match Operation::of(delivery) {
+            Operation::CreateMessage | Operation::CreateTargetedMessage => false,
+            Operation::Call(call) => call.reads(),
         }
     }
 
     fn pools(&self) -> Vec<(Pool, PoolKey, Vec<Window>)> {
-        let key = account::pool_key(NAME, MESSAGES, self.account.api_token.expose());
+        let key = |pool| account::pool_key(NAME, pool, self.account.api_token.expose());
         let windows = self.account.requests_per_minute.map(|requests| Window { requests, length: MINUTE });
-        vec![(MESSAGES, key, windows.into_iter().collect())]
+        vec![(MESSAGES, key(MESSAGES), windows.into_iter().collect()), (CALLS, key(CALLS), Vec::new())]
     }
 
     fn fallback_pool(&self, delivery: &Delivery) -> Option<Pool> {
-        match (Operation::of(delivery), delivery.class) {
-            (Operation::CreateMessage, Class::Exempt) => Some(MESSAGES),
-            (Operation::CreateMessage, Class::Counted(_)) => None,
+        match delivery.class {
+            Class::Exempt => Some(MESSAGES),
+            Class::Counted(_) => None,
         }
     }
 
@@ -207,7 +260,7 @@ impl Gateway for Pushed {
         self.account.notifications_per_request
     }
 
-    fn warm_up_url(&self) -> Url {
+    fn warm_up_url(&self, _: &Delivery) -> Url {
         request::warm_up_url(&self.account)
     }
 }

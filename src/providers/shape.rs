@@ -9,6 +9,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::job::{Finding, Object, type_name};
+use crate::pipeline::decode::is_credential;
 
 /// The most findings for the items of one list or map. A list of a hundred thousand bad items needs
 /// no hundred thousand findings to be mended.
@@ -74,7 +75,18 @@ impl Report {
         found: impl Into<String>,
         allowed: impl Into<String>,
     ) {
-        self.findings.push(Finding::new(place.to_string(), found, allowed, source));
+        self.push(Finding::new(place.to_string(), found, allowed, source));
+    }
+
+    pub(super) fn push(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    /// Adds to what the last finding found.
+    pub(super) fn add_to_last(&mut self, text: &str) {
+        if let Some(last) = self.findings.last_mut() {
+            last.found.push_str(text);
+        }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -141,21 +153,30 @@ pub(super) enum Shape {
     Boolean,
     /// A whole number within bounds, both included.
     Integer { min: i64, max: i64 },
+    /// A number, whole or not, within bounds, both included.
+    Number { min: f64, max: f64 },
     /// One of these whole numbers.
     OneOfNumbers(&'static [i64]),
     /// Any object.
     Object,
-    /// A text or any object.
-    TextOrObject,
     /// A text, or an object that maps languages to texts.
     Localized,
+    /// An object that maps names to texts.
+    Texts,
+    /// Whatever fits one of these; says in one phrase what that is.
+    AnyOf { shapes: &'static [Self], allowed: &'static str },
     /// A list with a number of items within bounds, both included, each of a shape.
     List { min: usize, max: usize, item: &'static Self },
     /// An object with these members; others pass through.
     Members(&'static [Member]),
     /// See [`Special`].
     Special(Special),
+    /// Another shape, with words of its own for what is allowed where nothing stands.
+    Phrased { shape: &'static Self, allowed: &'static str },
 }
+
+/// Any number, whole or not.
+pub(super) const NUMBER: Shape = Shape::Number { min: f64::MIN, max: f64::MAX };
 
 /// A text that is not blank.
 pub(super) const FILLED: Shape = Shape::Filled { least: 1 };
@@ -181,6 +202,7 @@ pub(super) fn check(shape: &Shape, value: &Value, place: Place<'_>, report: &mut
         (Shape::Members(table), Value::Object(object)) => check_members(table, object, place, report),
         (Shape::Localized, Value::Object(languages)) => check_languages(languages, place, report),
         (Shape::Special(special), value) => (special.check)(value, place, report),
+        (Shape::Phrased { shape, .. }, value) => check(shape, value, place, report),
         (shape, value) => {
             if let Some(found) = mismatch(shape, value) {
                 report.add(place, found, allowed(shape));
@@ -204,6 +226,9 @@ fn check_list(
     for (index, value) in list.iter().enumerate() {
         check(item, value, place.item(index), report);
         if report.len() - before >= MOST_ITEM_FINDINGS {
+            if index + 1 < list.len() {
+                report.add_to_last("; the items after it were not looked at");
+            }
             return;
         }
     }
@@ -227,7 +252,7 @@ fn is_language(name: &str) -> bool {
 
 /// What was found, if the value does not fit the shape itself (its parts are checked elsewhere).
 fn mismatch(shape: &Shape, value: &Value) -> Option<String> {
-    let fits = match shape {
+    let fitting = match shape {
         Shape::Any | Shape::Special(_) => true,
         Shape::Refused { found, .. } => return Some((*found).to_owned()),
         Shape::Text => value.is_string(),
@@ -236,12 +261,23 @@ fn mismatch(shape: &Shape, value: &Value) -> Option<String> {
         Shape::OneOf(words) => value.as_str().is_some_and(|text| words.contains(&text)),
         Shape::Boolean => value.is_boolean(),
         Shape::Integer { min, max } => return bad_integer(value, *min, *max),
+        Shape::Number { min, max } => value.as_f64().is_some_and(|number| (*min..=*max).contains(&number)),
         Shape::OneOfNumbers(numbers) => value.as_i64().is_some_and(|number| numbers.contains(&number)),
         Shape::Object | Shape::Members(_) => value.is_object(),
-        Shape::TextOrObject | Shape::Localized => value.is_string() || value.is_object(),
+        Shape::Localized => value.is_string() || value.is_object(),
         Shape::List { .. } => value.is_array(),
+        Shape::Texts => value.as_object().is_some_and(|object| object.values().all(Value::is_string)),
+        Shape::AnyOf { shapes, .. } => shapes.iter().any(|shape| fits(shape, value)),
+        Shape::Phrased { shape, .. } => return mismatch(shape, value),
     };
-    (!fits).then(|| describe(value))
+    (!fitting).then(|| describe(value))
+}
+
+/// Whether a value fits a shape, its parts included.
+fn fits(shape: &Shape, value: &Value) -> bool {
+    let mut report = Report::new("");
+    check(shape, value, Place::Payload, &mut report);
+    report.is_empty()
 }
 
 fn filled(text: &str, least: usize) -> bool {
@@ -270,13 +306,15 @@ pub(super) fn describe(value: &Value) -> String {
     }
 }
 
-fn count(n: usize, what: &str) -> String {
+pub(super) fn count(n: usize, what: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{n} {what}{plural}")
 }
 
 fn list_bounds(min: usize, max: usize) -> String {
     match (min, max) {
+        (min, max) if min == max => format!("a list of exactly {}", count(max, "item")),
+        (0, usize::MAX) => "a list".to_owned(),
         (min, usize::MAX) => format!("a list of at least {}", count(min, "item")),
         (0, max) => format!("a list of at most {}", count(max, "item")),
         (min, max) => format!("a list of {min} to {}", count(max, "item")),
@@ -296,10 +334,14 @@ pub(super) fn allowed(shape: &Shape) -> String {
         Shape::Boolean => "true or false".to_owned(),
         Shape::Integer { min, max: i64::MAX } => format!("a whole number of at least {min}"),
         Shape::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        Shape::Number { min: f64::MIN, max: f64::MAX } => "a number".to_owned(),
+        Shape::Number { min, max: f64::MAX } => format!("a number of at least {min}"),
+        Shape::Number { min, max } => format!("a number from {min} to {max}"),
         Shape::OneOfNumbers(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
         Shape::Object | Shape::Members(_) => "an object".to_owned(),
-        Shape::TextOrObject => "a text or an object".to_owned(),
         Shape::Localized => "a text, or an object of languages with a text for each".to_owned(),
+        Shape::Texts => "an object of texts".to_owned(),
+        Shape::AnyOf { allowed, .. } | Shape::Phrased { allowed, .. } => (*allowed).to_owned(),
         Shape::List { min, max, .. } => list_bounds(*min, *max),
         Shape::Special(_) => "a value of the documented form".to_owned(),
     }
@@ -307,14 +349,59 @@ pub(super) fn allowed(shape: &Shape) -> String {
 
 /// Members that no table knows, a finding for each of the first few, as warnings: they pass through.
 pub(super) fn unknown_members(tables: &[&[Member]], object: &Object, place: Place<'_>, report: &mut Report) {
-    let known = |name: &str| tables.iter().any(|table| table.iter().any(|member| member.name == name));
-    for name in object.keys().filter(|name| !known(name)).take(MOST_UNKNOWN) {
+    // A credential is refused elsewhere, however its name is written.
+    let known = |name: &str| {
+        is_credential(name) || tables.iter().any(|table| table.iter().any(|member| member.name == name))
+    };
+    let unknown = || object.keys().filter(|name| !known(name));
+    for name in unknown().take(MOST_UNKNOWN) {
         let (at, found) = if shown_name(name) {
             (place.member(name), "an unknown member".to_owned())
         } else {
             (place, format!("an unknown member with a name of {}", count(name.chars().count(), "character")))
         };
-        report.add(at, found, "a documented member; this one is passed on as it is");
+        report.add(at, found, instead_of(name, tables));
+    }
+    let more = unknown().count().saturating_sub(MOST_UNKNOWN);
+    if more > 0 {
+        report.add_to_last(&format!(", and {more} more of this object"));
+    }
+}
+
+/// What to write instead of an unknown name. A slip in its capitals is the commonest one.
+fn instead_of(name: &str, tables: &[&[Member]]) -> String {
+    let mut members = tables.iter().flat_map(|table| table.iter());
+    match members.find(|member| member.name.eq_ignore_ascii_case(name)) {
+        Some(member) => format!("{}, with these capitals; this one is passed on as it is", member.name),
+        None => "a documented member; this one is passed on as it is".to_owned(),
+    }
+}
+
+/// [`unknown_members`] of an object and of all that its tables reach; what a [`Special`] checks is
+/// left to it.
+pub(super) fn unknown_within(tables: &[&[Member]], object: &Object, place: Place<'_>, report: &mut Report) {
+    unknown_members(tables, object, place, report);
+    for member in tables.iter().flat_map(|table| table.iter()) {
+        if let Some(value) = object.get(member.name) {
+            unknown_inside(&member.shape, value, place.member(member.name), report);
+        }
+    }
+}
+
+fn unknown_inside(shape: &Shape, value: &Value, place: Place<'_>, report: &mut Report) {
+    match (shape, value) {
+        (Shape::Members(table), Value::Object(object)) => unknown_within(&[table], object, place, report),
+        (Shape::List { item, .. }, Value::Array(list)) => {
+            let before = report.len();
+            for (index, value) in list.iter().enumerate() {
+                if report.len() - before >= MOST_UNKNOWN {
+                    return;
+                }
+                unknown_inside(item, value, place.item(index), report);
+            }
+        }
+        (Shape::Phrased { shape, .. }, value) => unknown_inside(shape, value, place, report),
+        (_, _) => {}
     }
 }
 
@@ -352,9 +439,10 @@ pub(super) fn schema(shape: &Shape) -> Value {
         Shape::Boolean => json!({"type": "boolean"}),
         Shape::Integer { min, max: i64::MAX } => json!({"type": "integer", "minimum": min}),
         Shape::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Shape::Number { min: f64::MIN, max: f64::MAX } => json!({"type": "number"}),
+        Shape::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
         Shape::OneOfNumbers(numbers) => json!({"enum": numbers}),
         Shape::Object => json!({"type": "object"}),
-        Shape::TextOrObject => json!({"type": ["string", "object"]}),
         Shape::Localized => json!({
             "type": ["string", "object"],
             "minProperties": 1,
@@ -366,8 +454,13 @@ pub(super) fn schema(shape: &Shape) -> Value {
         Shape::List { min, max, item } => {
             json!({"type": "array", "minItems": min, "maxItems": max, "items": schema(item)})
         }
+        Shape::Texts => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        Shape::AnyOf { shapes, .. } => {
+            json!({"anyOf": shapes.iter().map(schema).collect::<Vec<_>>()})
+        }
         Shape::Members(table) => object_schema(&[table]),
         Shape::Special(special) => (special.schema)(),
+        Shape::Phrased { shape, .. } => schema(shape),
     }
 }
 

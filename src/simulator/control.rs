@@ -7,7 +7,7 @@
 //! | `GET faults` | the faults still to come |
 //! | `PUT faults` | replaces them: `{"faults": ["reset-after@2%", "pushwoosh:503*3"], "latency": "20ms..80ms", "down": "5s"}`, every member optional |
 //! | `GET limits` | the rules in force, by provider |
-//! | `PUT limits` | changes some: `{"pushwoosh": {"requests": 600, "window": "60s", "throttling": "429", "duplicate_window": "5m", "exempt_devices": 10}}` |
+//! | `PUT limits` | changes some: `{"pushwoosh": {"requests": 600, "window": "60s", "throttling": "429", "duplicate_window": "5m", "targeted_duplicate_window": "1d", "exempt_devices": 10}, "moengage": {"pools": {"campaigns": "10/1s,100/1m,6000/1h"}}}`; a number or a list of windows may be `"unlimited"` |
 //! | `DELETE ledger` | forgets all arrivals and counts |
 
 use std::collections::BTreeMap;
@@ -132,7 +132,7 @@ fn change_limits(engine: &mut Engine, body: &[u8]) -> Result<(), Problem> {
     let changed: Vec<(String, Rules)> = changes
         .into_iter()
         .map(|(provider, change)| {
-            let rules = engine.rules(&provider).map(|rules| change.apply(rules));
+            let rules = change.apply(engine.rules(&provider).map_err(unprocessable)?);
             rules.map(|rules| (provider, rules)).map_err(unprocessable)
         })
         .collect::<Result<_, _>>()?;
@@ -148,10 +148,13 @@ fn limits(engine: &Engine) -> Value {
         let value = json!({
             "requests": Limit(rules.requests),
             "window": text(rules.window),
+            "pools": rules.pools,
             "throttling": rules.throttling,
             "duplicate_window": rules.duplicate_window.map(text),
+            "targeted_duplicate_window": rules.targeted_duplicate_window.map(text),
             "exempt_devices": rules.exempt_devices,
             "credentials": rules.credentials.as_ref().map(Vec::len),
+            "campaign_credentials": rules.campaign_credentials.as_ref().map(Vec::len),
         });
         (provider.to_owned(), value)
     });

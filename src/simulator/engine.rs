@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::faults::{Fault, FaultPlan, FaultRule, Faults};
 use super::ledger::{AccountSummary, DeliveryOutcome, DeliveryRecord, Entry, Ledger, Summary};
+use super::pools::Meters;
 use super::rules::Rules;
-use super::sliding::Sliding;
-use super::{Account, Answer, Call, Fate, Performed, Request, Simulated, UnknownProvider, fingerprint};
+use super::{
+    Account, Answer, Call, Fate, Moment, Performed, Request, Simulated, UnknownProvider, fingerprint,
+};
 
 /// What happens on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,36 +51,14 @@ struct Player {
 struct Tenant {
     account: Account,
     fingerprint: Arc<str>,
-    /// Counted requests that arrived: what a worker is measured by.
-    arrived: Sliding,
-    /// Those among them that were let through: what the limit is enforced by, so that a client
-    /// that keeps asking gets in again.
-    admitted: Sliding,
+    meters: Meters,
 }
 
 impl Tenant {
-    fn new(provider: &str, credential: &str, window: Duration) -> Self {
+    fn new(provider: &str, credential: &str, rules: &Rules) -> Self {
         let fingerprint: Arc<str> = fingerprint(provider, credential).into();
-        Self {
-            account: Account::new(fingerprint.clone()),
-            fingerprint,
-            arrived: Sliding::new(window),
-            admitted: Sliding::new(window),
-        }
-    }
-
-    /// Counts an arrival; the wait it must be told when it is over the limit.
-    fn arrive(&mut self, counted: bool, limit: Option<u32>, now: Duration) -> Option<Duration> {
-        if !counted {
-            return None;
-        }
-        self.arrived.add(now);
-        let wait = limit.map_or(Duration::ZERO, |limit| self.admitted.wait(limit as usize, now));
-        if limit == Some(0) || wait > Duration::ZERO {
-            return Some(wait);
-        }
-        self.admitted.add(now);
-        None
+        let account = Account::new(fingerprint.clone());
+        Self { account, fingerprint, meters: Meters::new(rules) }
     }
 }
 
@@ -86,6 +67,7 @@ pub struct Engine {
     players: Vec<Player>,
     faults: Faults,
     ledger: Ledger,
+    started: Timestamp,
     last: Duration,
 }
 
@@ -97,8 +79,13 @@ struct Handled {
 }
 
 impl Engine {
-    /// Providers that nothing was sent to.
-    pub fn new(providers: Vec<Arc<dyn Simulated>>, seed: u64, ledger_capacity: usize) -> Self {
+    /// Providers that nothing was sent to, at the time of day of their start.
+    pub fn new(
+        providers: Vec<Arc<dyn Simulated>>,
+        seed: u64,
+        ledger_capacity: usize,
+        started: Timestamp,
+    ) -> Self {
         let players = providers.into_iter().map(|simulated| {
             let rules = simulated.rules();
             Player { simulated, rules, accounts: HashMap::new() }
@@ -107,6 +94,7 @@ impl Engine {
             players: players.collect(),
             faults: Faults::new(seed),
             ledger: Ledger::new(ledger_capacity),
+            started,
             last: Duration::ZERO,
         }
     }
@@ -119,14 +107,15 @@ impl Engine {
         });
         match found {
             Some((index, operation)) => self.play(index, operation, request, now),
-            None => self.unknown_path(request, now),
+            None => self.unknown_path(request, now.since_start),
         }
     }
 
     /// Requests that arrive at the same time may get here in another order; windows need theirs.
-    fn advance(&mut self, now: Duration) -> Duration {
+    fn advance(&mut self, now: Duration) -> Moment {
         self.last = self.last.max(now);
-        self.last
+        let wall = self.started.checked_add(self.last).unwrap_or(Timestamp::MAX);
+        Moment { since_start: self.last, wall }
     }
 
     /// A GET or HEAD of the root is how clients open a connection ahead: not worth an entry.
@@ -141,22 +130,22 @@ impl Engine {
         Reply { answer, conduct: Conduct::Answer, latency: Duration::ZERO }
     }
 
-    fn play(&mut self, index: usize, operation: &'static str, request: &Request, now: Duration) -> Reply {
+    fn play(&mut self, index: usize, operation: &'static str, request: &Request, now: Moment) -> Reply {
         let player = &mut self.players[index];
-        let (fault, latency) = self.faults.draw(player.simulated.name());
+        let (fault, latency) = self.faults.draw(player.simulated.name(), operation);
         let mut entry = entry(Some(player.simulated.name()), operation.to_owned(), 0);
         let handled = match player.simulated.read(operation, request, &player.rules) {
             Ok(call) => player.handle(&call, fault, now, &mut entry),
             Err(answer) => Handled { answer, fates: Vec::new(), throttled: false },
         };
-        let (answer, conduct) = spoil(player.simulated.as_ref(), fault, handled.answer);
+        let (answer, conduct) = spoil(player.simulated.as_ref(), operation, fault, handled.answer);
         entry.throttled = handled.throttled;
         entry.status = match conduct {
             Conduct::Answer | Conduct::Cut => Some(answer.status),
             Conduct::Reset | Conduct::Hang => None,
         };
         entry.fault = (fault != Fault::None).then(|| fault.to_string());
-        self.ledger.add(now, entry);
+        self.ledger.add(now.since_start, entry);
         Reply { answer, conduct, latency }
     }
 
@@ -182,9 +171,10 @@ impl Engine {
             provider: player.simulated.name().to_owned(),
             account: tenant.fingerprint.to_string(),
             counts: self.ledger.counts_of(&tenant.fingerprint),
-            most_in_window: tenant.arrived.most(),
+            most_in_window: tenant.meters.most_of_main(),
             window_seconds: player.rules.window.as_secs_f64(),
             limit: player.rules.requests,
+            pools: tenant.meters.of_further(),
         }
     }
 
@@ -193,7 +183,7 @@ impl Engine {
         self.ledger = Ledger::new(self.ledger.capacity());
         let now = self.last;
         for tenant in self.players.iter_mut().flat_map(|player| player.accounts.values_mut()) {
-            tenant.arrived.reset_most(now);
+            tenant.meters.reset_most(now);
         }
     }
 
@@ -223,17 +213,12 @@ impl Engine {
         found.map(|(_, rules)| rules).ok_or_else(|| self.unknown(provider))
     }
 
-    /// Replaces a provider's rules. A window of another length begins empty.
+    /// Replaces a provider's rules. A pool with windows of other lengths begins empty.
     pub fn set_rules(&mut self, provider: &str, rules: Rules) -> Result<(), UnknownProvider> {
         let error = self.unknown(provider);
         let player =
             self.players.iter_mut().find(|player| player.simulated.name() == provider).ok_or(error)?;
-        if player.rules.window != rules.window {
-            for tenant in player.accounts.values_mut() {
-                tenant.arrived = Sliding::new(rules.window);
-                tenant.admitted = Sliding::new(rules.window);
-            }
-        }
+        player.accounts.values_mut().for_each(|tenant| tenant.meters.change(&rules));
         player.rules = rules;
         Ok(())
     }
@@ -246,28 +231,28 @@ impl Engine {
 
 impl Player {
     /// Deals with a request that could be read, up to what the fault lets through.
-    fn handle(&mut self, call: &Call, fault: Fault, now: Duration, entry: &mut Entry) -> Handled {
+    fn handle(&mut self, call: &Call, fault: Fault, now: Moment, entry: &mut Entry) -> Handled {
         let Self { simulated, rules, accounts } = self;
         let tenant = accounts
             .entry(call.credential.clone())
-            .or_insert_with(|| Tenant::new(simulated.name(), &call.credential, rules.window));
-        let over = tenant.arrive(call.counted, rules.requests, now);
-        let denied = rules.credentials.as_deref().and_then(|accepted| simulated.denied(call, accepted));
+            .or_insert_with(|| Tenant::new(simulated.name(), &call.credential, rules));
+        let over = call.pool.and_then(|pool| tenant.meters.arrive(pool, now.since_start));
+        let denied = simulated.denied(call, rules);
         let n = call.deliveries.len();
         let handled = if !fault.lets_through() {
             // The fault's own answer takes this one's place.
             Handled { answer: Answer::empty(200), fates: vec![Fate::NotReached; n], throttled: false }
         } else if let Some(answer) = denied {
             Handled { answer, fates: vec![Fate::Refused; n], throttled: false }
-        } else if let Some(wait) = over {
-            let answer = simulated.throttled(call, rules, wait);
+        } else if let Some(over) = over {
+            let answer = simulated.throttled(call, rules, over, now);
             Handled { answer, fates: vec![Fate::NotReached; n], throttled: true }
         } else {
             let Performed { answer, fates } = simulated.perform(call, &mut tenant.account, rules, now);
             Handled { answer, fates, throttled: false }
         };
         entry.account = Some(tenant.fingerprint.clone());
-        entry.counted = call.counted;
+        entry.counted = call.pool.is_some();
         entry.deliveries = records(call, &handled.fates);
         handled
     }
@@ -294,6 +279,7 @@ fn records(call: &Call, fates: &[Fate]) -> Vec<DeliveryRecord> {
         let (outcome, code) = match fate {
             Fate::Accepted(code) => (DeliveryOutcome::Accepted, Some(code)),
             Fate::Suppressed(code) => (DeliveryOutcome::Suppressed, Some(code)),
+            Fate::Done => (DeliveryOutcome::Done, None),
             Fate::Refused => (DeliveryOutcome::Refused, None),
             Fate::NotReached => (DeliveryOutcome::NotReached, None),
         };
@@ -303,12 +289,19 @@ fn records(call: &Call, fates: &[Fate]) -> Vec<DeliveryRecord> {
 }
 
 /// What a fault makes of an answer.
-fn spoil(simulated: &dyn Simulated, fault: Fault, answer: Answer) -> (Answer, Conduct) {
+fn spoil(
+    simulated: &dyn Simulated,
+    operation: &'static str,
+    fault: Fault,
+    answer: Answer,
+) -> (Answer, Conduct) {
     match fault {
         Fault::None | Fault::Latency(_) => (answer, Conduct::Answer),
-        Fault::Throttle { retry_after } => (with_wait(simulated.failure(429), retry_after), Conduct::Answer),
+        Fault::Throttle { retry_after } => {
+            (with_wait(simulated.failure(operation, 429), retry_after), Conduct::Answer)
+        }
         Fault::Status { status, accepted: _, retry_after } => {
-            (with_wait(simulated.failure(status), retry_after), Conduct::Answer)
+            (with_wait(simulated.failure(operation, status), retry_after), Conduct::Answer)
         }
         Fault::Reset { accepted: _ } => (answer, Conduct::Reset),
         Fault::Hang { accepted: _ } => (answer, Conduct::Hang),

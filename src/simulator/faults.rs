@@ -1,9 +1,10 @@
 //! Faults: what goes wrong with which requests.
 //!
 //! One text form serves the command line, `PUT /_simulator/faults` and Rust:
-//! `[PROVIDER:]KIND[=ARGUMENT]` followed by `@PROBABILITY` (`@2%`, `@0.02`) for a fault by chance,
+//! `[PROVIDER[/OPERATION]:]KIND[=ARGUMENT]` followed by `@PROBABILITY` (`@2%`, `@0.02`) for a fault by chance,
 //! or by `*COUNT` for the next requests of a script (`*1` when neither is given). Scripted faults
-//! go first, in their order; chance takes over when no scripted one is left for a provider.
+//! go first, in their order; chance takes over when no scripted one is left for a request.
+//! `pushwoosh/deleteMessage:503` is for that operation only.
 //!
 //! | kind | what happens |
 //! | --- | --- |
@@ -205,6 +206,8 @@ pub enum When {
 pub struct FaultRule {
     /// Only requests to this provider; `None` for all.
     pub provider: Option<String>,
+    /// Only requests for this operation of the provider; `None` for all.
+    pub operation: Option<String>,
     /// What happens.
     pub fault: Fault,
     /// To which of them.
@@ -214,12 +217,12 @@ pub struct FaultRule {
 impl FaultRule {
     /// The next `count` requests to any provider.
     pub const fn next(count: u32, fault: Fault) -> Self {
-        Self { provider: None, fault, when: When::Next(count) }
+        Self { provider: None, operation: None, fault, when: When::Next(count) }
     }
 
     /// Any request with this probability.
     pub const fn chance(probability: f64, fault: Fault) -> Self {
-        Self { provider: None, fault, when: When::Chance(probability) }
+        Self { provider: None, operation: None, fault, when: When::Chance(probability) }
     }
 
     /// The same, only for one provider.
@@ -229,8 +232,9 @@ impl FaultRule {
         self
     }
 
-    fn is_for(&self, provider: &str) -> bool {
+    fn is_for(&self, provider: &str, operation: &str) -> bool {
         self.provider.as_deref().is_none_or(|only| only == provider)
+            && self.operation.as_deref().is_none_or(|only| only == operation)
     }
 }
 
@@ -248,10 +252,11 @@ impl FromStr for FaultRule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (provider, rest) = match text.split_once(':') {
-            Some((name, rest)) => (Some(known_provider(name)?), rest),
+        let (whom, rest) = match text.split_once(':') {
+            Some((whom, rest)) => (Some(whom), rest),
             None => (None, text),
         };
+        let (provider, operation) = whom.map(known).transpose()?.unwrap_or_default();
         let (fault, when) = if let Some((fault, probability)) = rest.split_once('@') {
             (fault, When::Chance(parse_probability(probability)?))
         } else if let Some((fault, count)) = rest.split_once('*') {
@@ -260,22 +265,29 @@ impl FromStr for FaultRule {
         } else {
             (rest, When::Next(1))
         };
-        Ok(Self { provider, fault: fault.parse()?, when })
+        Ok(Self { provider, operation, fault: fault.parse()?, when })
     }
 }
 
-fn known_provider(name: &str) -> Result<String, String> {
-    let known: Vec<&str> = crate::providers::ALL.iter().map(|provider| provider.name()).collect();
-    if known.contains(&name) {
-        return Ok(name.to_owned());
+/// A provider, and one of its operations if one is named behind a slash.
+fn known(whom: &str) -> Result<(Option<String>, Option<String>), String> {
+    let (name, operation) = whom.split_once('/').map_or((whom, None), |(name, word)| (name, Some(word)));
+    let Some(provider) = crate::providers::by_name(name) else {
+        let known: Vec<&str> = crate::providers::ALL.iter().map(|provider| provider.name()).collect();
+        return Err(format!("no provider {name:?}, there are: {}", known.join(", ")));
+    };
+    let operations = provider.simulated().operations();
+    match operation.filter(|operation| !operations.contains(operation)) {
+        Some(unknown) => Err(format!("no operation {unknown:?}, there are: {}", operations.join(", "))),
+        None => Ok((Some(name.to_owned()), operation.map(str::to_owned))),
     }
-    Err(format!("no provider {name:?}, there are: {}", known.join(", ")))
 }
 
 impl fmt::Display for FaultRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(provider) = &self.provider {
-            write!(f, "{provider}:")?;
+            let operation = self.operation.iter().map(|operation| format!("/{operation}"));
+            write!(f, "{provider}{}:", operation.collect::<String>())?;
         }
         match self.when {
             When::Chance(probability) => write!(f, "{}@{probability}", self.fault),
@@ -328,9 +340,9 @@ impl Faults {
         &self.plan
     }
 
-    /// The fault of the next request to a provider, and how long its answer takes in all.
-    pub fn draw(&mut self, provider: &str) -> (Fault, Duration) {
-        let fault = self.scripted(provider).unwrap_or_else(|| self.by_chance(provider));
+    /// The fault of the next request for an operation, and how long its answer takes in all.
+    pub fn draw(&mut self, provider: &str, operation: &str) -> (Fault, Duration) {
+        let fault = self.scripted(provider, operation).unwrap_or_else(|| self.by_chance(provider, operation));
         let usual = self.plan.latency.draw(&mut self.rng);
         match fault {
             Fault::Latency(span) => (fault, usual + span.draw(&mut self.rng)),
@@ -344,9 +356,9 @@ impl Faults {
         }
     }
 
-    fn scripted(&mut self, provider: &str) -> Option<Fault> {
+    fn scripted(&mut self, provider: &str, operation: &str) -> Option<Fault> {
         self.plan.rules.retain(|rule| rule.when != When::Next(0));
-        let rules = self.plan.rules.iter_mut().filter(|rule| rule.is_for(provider));
+        let rules = self.plan.rules.iter_mut().filter(|rule| rule.is_for(provider, operation));
         for rule in rules {
             if let When::Next(left) = &mut rule.when {
                 *left -= 1;
@@ -356,13 +368,13 @@ impl Faults {
         None
     }
 
-    fn by_chance(&mut self, provider: &str) -> Fault {
+    fn by_chance(&mut self, provider: &str, operation: &str) -> Fault {
         let rng = &mut self.rng;
-        let mut hits =
-            self.plan.rules.iter().filter(|rule| rule.is_for(provider)).filter(|rule| match rule.when {
-                When::Chance(probability) => rng.random::<f64>() < probability,
-                When::Next(_) => false,
-            });
+        let rules = self.plan.rules.iter().filter(|rule| rule.is_for(provider, operation));
+        let mut hits = rules.filter(|rule| match rule.when {
+            When::Chance(probability) => rng.random::<f64>() < probability,
+            When::Next(_) => false,
+        });
         hits.next().map_or(Fault::None, |rule| rule.fault)
     }
 }
@@ -410,6 +422,9 @@ mod tests {
         assert_eq!(rule("cut*7"), FaultRule::next(7, Fault::Cut));
         assert_eq!(rule("cut@2%"), FaultRule::chance(0.02, Fault::Cut));
         assert_eq!(rule("pushwoosh:cut@0.5"), FaultRule::chance(0.5, Fault::Cut).only("pushwoosh"));
+        let one = rule("moengage/searchCampaigns:cut*2");
+        assert_eq!(one.operation.as_deref(), Some("searchCampaigns"));
+        assert_eq!(one.to_string(), "moengage/searchCampaigns:cut*2");
     }
 
     #[test]
@@ -428,6 +443,8 @@ mod tests {
             "cut@-1%",
             "cut*x",
             "nobody:cut",
+            "pushwoosh/sendPush:cut",
+            "/createMessage:cut",
             "none-after",
         ] {
             assert!(text.parse::<FaultRule>().is_err(), "{text:?}");
@@ -439,9 +456,18 @@ mod tests {
         let mut faults = Faults::new(1);
         faults.set(FaultPlan::parse(&["pushwoosh:cut*2", "garbage", "none", "500"]).unwrap());
         let drawn: Vec<String> = ["moengage", "pushwoosh", "moengage", "pushwoosh", "pushwoosh", "pushwoosh"]
-            .map(|provider| faults.draw(provider).0.to_string())
+            .map(|provider| faults.draw(provider, "sendPush").0.to_string())
             .into();
         assert_eq!(drawn, ["garbage", "cut", "none", "cut", "500", "none"]);
+    }
+
+    #[test]
+    fn a_fault_of_one_operation_spares_the_others() {
+        let mut faults = Faults::new(1);
+        faults.set(FaultPlan::parse(&["pushwoosh/deleteMessage:503", "pushwoosh:cut@100%"]).unwrap());
+        let drawn = ["createMessage", "deleteMessage", "deleteMessage"]
+            .map(|operation| faults.draw("pushwoosh", operation).0.to_string());
+        assert_eq!(drawn, ["cut", "503", "cut"]);
     }
 
     #[test]
@@ -449,7 +475,7 @@ mod tests {
         let draw = |seed| {
             let mut faults = Faults::new(seed);
             faults.set(FaultPlan::parse(&["reset-after@10%", "503@10%"]).unwrap());
-            (0..2000).map(|_| faults.draw("pushwoosh").0).collect::<Vec<_>>()
+            (0..2000).map(|_| faults.draw("pushwoosh", "createMessage").0).collect::<Vec<_>>()
         };
         let (first, again, other) = (draw(7), draw(7), draw(8));
         assert_eq!(first, again);
@@ -467,9 +493,9 @@ mod tests {
         let mut faults = Faults::new(3);
         let latency = Span { min: ms(20), max: ms(80) };
         faults.set(FaultPlan { latency, rules: vec!["latency=1s".parse().unwrap()] });
-        let (_, first) = faults.draw("pushwoosh");
+        let (_, first) = faults.draw("pushwoosh", "createMessage");
         assert!((ms(1020)..=ms(1080)).contains(&first), "{first:?}");
-        let later: Vec<Duration> = (0..200).map(|_| faults.draw("pushwoosh").1).collect();
+        let later: Vec<Duration> = (0..200).map(|_| faults.draw("pushwoosh", "createMessage").1).collect();
         assert!(later.iter().all(|time| (ms(20)..=ms(80)).contains(time)));
         assert!(later.iter().any(|&time| time < ms(35)) && later.iter().any(|&time| time > ms(65)));
     }

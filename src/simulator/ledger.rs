@@ -40,9 +40,11 @@ impl Entry {
 /// One delivery of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryRecord {
-    /// Pushwoosh's `transactionId`, MoEngage's `campaignName`.
+    /// Pushwoosh's `transactionId`, MoEngage's `campaignName`; for the other calls the message or
+    /// campaign that they are about, or the `request_id`.
     pub id: Option<String>,
-    /// What two accepted deliveries of an account must not share.
+    /// What two accepted deliveries of an account must not share; `None` where a repeat does no
+    /// harm or nothing tells one from another.
     pub key: Option<String>,
     /// What became of it.
     pub outcome: DeliveryOutcome,
@@ -59,6 +61,8 @@ pub enum DeliveryOutcome {
     Accepted,
     /// Known already: no second push goes out.
     Suppressed,
+    /// Done, and no push goes out for it: a read, a change, a cancellation.
+    Done,
     /// Looked at and not taken.
     Refused,
     /// Not looked at.
@@ -91,6 +95,9 @@ pub struct Counts {
     pub accepted: u64,
     /// Deliveries known already.
     pub suppressed: u64,
+    /// Reads, changes and cancellations that were done.
+    #[serde(default)]
+    pub done: u64,
     /// Deliveries looked at and not taken.
     pub refused: u64,
     /// Deliveries not looked at.
@@ -107,6 +114,7 @@ impl Counts {
             *match delivery.outcome {
                 DeliveryOutcome::Accepted => &mut self.accepted,
                 DeliveryOutcome::Suppressed => &mut self.suppressed,
+                DeliveryOutcome::Done => &mut self.done,
                 DeliveryOutcome::Refused => &mut self.refused,
                 DeliveryOutcome::NotReached => &mut self.not_reached,
             } += 1;
@@ -141,7 +149,24 @@ pub struct AccountSummary {
     /// Its counts.
     #[serde(flatten)]
     pub counts: Counts,
-    /// The most counted requests that arrived in any window, throttled ones among them.
+    /// The most requests that used up the provider's main limit in any window, throttled ones
+    /// among them.
+    pub most_in_window: usize,
+    /// The length of the window in seconds.
+    pub window_seconds: f64,
+    /// The limit; `None` for none.
+    pub limit: Option<u32>,
+    /// The windows of its further pools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolSummary>,
+}
+
+/// One window of a pool beside the main one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolSummary {
+    /// The pool's name, as in [`super::Rules::pools`].
+    pub pool: String,
+    /// The most requests that arrived in any window, throttled ones among them.
     pub most_in_window: usize,
     /// The length of the window in seconds.
     pub window_seconds: f64,

@@ -1,8 +1,11 @@
 //! What can be set for each provider.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::pools::Windows;
 
 /// How a request over the limit is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,20 +24,27 @@ pub enum Throttling {
 /// `Debug` and out of what `/_simulator/limits` answers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// The most counted requests in any window; `None` for no limit.
+    /// The main limit: the most requests that use it up in any window; `None` for no limit.
     pub requests: Option<u32>,
     /// The length of the sliding window. The documented one is a minute; tests may shorten it.
     pub window: Duration,
-    /// How a request over the limit is answered.
+    /// Limits beside the main one, by name. MoEngage: `campaigns`, for `updateCampaign` and
+    /// `searchCampaigns`.
+    pub pools: BTreeMap<String, Windows>,
+    /// How a request over the main limit is answered where the documentation leaves it open.
     pub throttling: Throttling,
-    /// How long an accepted identity is remembered; `None` for ever.
+    /// How long an accepted identity is remembered; `None` for ever. Pushwoosh: `createMessage`.
     pub duplicate_window: Option<Duration>,
+    /// The same for `createTargetedMessage`. Pushwoosh only.
+    pub targeted_duplicate_window: Option<Duration>,
     /// The most devices of a `createMessage` request that uses up no limit; 0 is message tracing
     /// switched on. Pushwoosh only.
     pub exempt_devices: usize,
     /// The credentials that are let in; `None` makes any credential an account of its own.
     /// Pushwoosh: the API token. MoEngage: `<workspace id>:<push API key>`.
     pub credentials: Option<Vec<String>>,
+    /// The same for campaign calls: `<workspace id>:<campaign API key>`. MoEngage only.
+    pub campaign_credentials: Option<Vec<String>>,
 }
 
 impl std::fmt::Debug for Rules {
@@ -42,10 +52,13 @@ impl std::fmt::Debug for Rules {
         f.debug_struct("Rules")
             .field("requests", &self.requests)
             .field("window", &self.window)
+            .field("pools", &self.pools)
             .field("throttling", &self.throttling)
             .field("duplicate_window", &self.duplicate_window)
+            .field("targeted_duplicate_window", &self.targeted_duplicate_window)
             .field("exempt_devices", &self.exempt_devices)
             .field("credentials", &self.credentials.as_ref().map(Vec::len))
+            .field("campaign_credentials", &self.campaign_credentials.as_ref().map(Vec::len))
             .finish()
     }
 }
@@ -59,26 +72,45 @@ pub struct RulesChange {
     /// A duration such as `"60s"`.
     #[serde(default, deserialize_with = "some_duration")]
     pub window: Option<Duration>,
+    /// Windows such as `"10/1s,100/1m"`, or `"unlimited"`, by the name of the pool.
+    #[serde(default)]
+    pub pools: BTreeMap<String, Windows>,
     /// `"429"` or `"body"`.
     pub throttling: Option<Throttling>,
     /// A duration such as `"5m"`.
     #[serde(default, deserialize_with = "some_duration")]
     pub duplicate_window: Option<Duration>,
+    /// A duration such as `"1d"`.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub targeted_duplicate_window: Option<Duration>,
     /// A number.
     pub exempt_devices: Option<usize>,
 }
 
 impl RulesChange {
-    /// The rules after the change.
-    pub fn apply(&self, rules: &Rules) -> Rules {
-        Rules {
+    /// The rules after the change. Fails for a pool that the provider does not have, and for a
+    /// window without a length.
+    pub fn apply(&self, rules: &Rules) -> Result<Rules, String> {
+        if let Some(unknown) = self.pools.keys().find(|name| !rules.pools.contains_key(*name)) {
+            let known: Vec<&str> = rules.pools.keys().map(String::as_str).collect();
+            return Err(format!("no pool {unknown:?}, there are: {known:?}"));
+        }
+        if self.window.is_some_and(|window| window.is_zero()) {
+            return Err("a window must have a length".to_owned());
+        }
+        let mut pools = rules.pools.clone();
+        pools.extend(self.pools.clone());
+        Ok(Rules {
             requests: self.requests.map_or(rules.requests, |limit| limit.0),
             window: self.window.unwrap_or(rules.window),
+            pools,
             throttling: self.throttling.unwrap_or(rules.throttling),
             duplicate_window: self.duplicate_window.or(rules.duplicate_window),
+            targeted_duplicate_window: self.targeted_duplicate_window.or(rules.targeted_duplicate_window),
             exempt_devices: self.exempt_devices.unwrap_or(rules.exempt_devices),
             credentials: rules.credentials.clone(),
-        }
+            campaign_credentials: rules.campaign_credentials.clone(),
+        })
     }
 }
 
@@ -137,45 +169,60 @@ fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Du
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn rules() -> Rules {
+    pub(in super::super) fn rules() -> Rules {
         Rules {
             requests: Some(600),
             window: Duration::from_secs(60),
+            pools: BTreeMap::from([("campaigns".to_owned(), Windows::of_seconds(&[(10, 1)]))]),
             throttling: Throttling::Status,
             duplicate_window: Some(Duration::from_secs(300)),
+            targeted_duplicate_window: Some(Duration::from_secs(86_400)),
             exempt_devices: 10,
             credentials: Some(vec!["token-1".into()]),
+            campaign_credentials: Some(vec!["token-2".into()]),
         }
+    }
+
+    fn change(text: &str) -> Result<Rules, String> {
+        serde_json::from_str::<RulesChange>(text).map_err(|error| error.to_string())?.apply(&rules())
     }
 
     #[test]
     fn a_change_leaves_what_it_does_not_name() {
-        let change: RulesChange =
-            serde_json::from_str(r#"{"requests":"unlimited","window":"250ms","throttling":"body"}"#).unwrap();
+        let found = change(
+            r#"{"requests":"unlimited","window":"250ms","throttling":"body","pools":{"campaigns":"5/2s"}}"#,
+        );
         let expected = Rules {
             requests: None,
             window: Duration::from_millis(250),
             throttling: Throttling::Body,
+            pools: BTreeMap::from([("campaigns".to_owned(), Windows::of_seconds(&[(5, 2)]))]),
             ..rules()
         };
-        assert_eq!(change.apply(&rules()), expected);
-        assert_eq!(RulesChange::default().apply(&rules()), rules());
+        assert_eq!(found, Ok(expected));
+        assert_eq!(change("{}"), Ok(rules()));
     }
 
     #[test]
     fn a_change_that_makes_no_sense_is_refused() {
-        for text in
-            [r#"{"request":1}"#, r#"{"requests":"many"}"#, r#"{"requests":-1}"#, r#"{"window":"soon"}"#]
-        {
-            assert!(serde_json::from_str::<RulesChange>(text).is_err(), "{text}");
+        for text in [
+            r#"{"request":1}"#,
+            r#"{"requests":"many"}"#,
+            r#"{"requests":-1}"#,
+            r#"{"window":"soon"}"#,
+            r#"{"window":"0"}"#,
+            r#"{"pools":{"campaigns":"10"}}"#,
+            r#"{"pools":{"campaign":"10/1s"}}"#,
+        ] {
+            assert!(change(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn credentials_stay_out_of_debug() {
-        assert!(!format!("{:?}", rules()).contains("token-1"));
+        assert!(!format!("{:?}", rules()).contains("token-"));
     }
 }

@@ -20,6 +20,11 @@ impl Sliding {
         Self { length, moments: VecDeque::new(), most: 0 }
     }
 
+    /// Its length.
+    pub fn length(&self) -> Duration {
+        self.length
+    }
+
     /// Adds a moment, no earlier than those before it.
     pub fn add(&mut self, now: Duration) {
         self.forget(now);

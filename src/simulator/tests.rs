@@ -261,6 +261,63 @@ async fn everything_can_be_controlled_over_http() {
 }
 
 #[tokio::test]
+async fn limits_of_several_windows_are_changed_over_http() {
+    let simulator = start(&[]).await;
+    let control = Control { client: client(), base: simulator.url() };
+    let change =
+        r#"{"moengage":{"pools":{"campaigns":"1/1s,2/1h"}},"pushwoosh":{"targeted_duplicate_window":"1h"}}"#;
+    let (status, limits) = control.call(Method::PUT, "limits", change).await;
+    assert_eq!((status, &limits["moengage"]["pools"]["campaigns"]), (200, &json!("1/1s,2/1h")));
+    assert_eq!(limits["pushwoosh"]["targeted_duplicate_window"], "1h");
+    let url = format!("{}/core-services/v1/campaigns/none", control.base);
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        let request = control.client.patch(&url).basic_auth("W", Some("key")).header("MOE-APPKEY", "W");
+        let body = r#"{"request_id":"1","updated_by":"a@example.com"}"#;
+        statuses.push(request.body(body).send().await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses[0], 404);
+    let (_, summary) = control.call(Method::GET, "summary", "").await;
+    let pools = &summary["accounts"][0]["pools"];
+    assert_eq!(
+        pools[1],
+        json!({
+            "pool": "campaigns", "most_in_window": 2, "window_seconds": 3600.0, "limit": 2,
+        })
+    );
+    assert_eq!(serde_json::from_value::<Summary>(summary).unwrap(), simulator.summary());
+}
+
+#[tokio::test]
+async fn a_message_is_scheduled_looked_at_and_deleted_over_http() {
+    let simulator = start(&["pushwoosh/deleteMessage:503"]).await;
+    let client = client();
+    let call = async |operation: &str, mut request: Value| {
+        request["auth"] = json!("token");
+        let url = format!("{}/json/1.3/{operation}", simulator.url());
+        let body = json!({"request": request}).to_string();
+        let answer = client.post(url).body(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let scheduled = json!({"send_date": "2999-01-31 10:00", "content": "hi", "users": ["u"]});
+    let (_, sent) = call("createMessage", json!({"application": "APP", "notifications": [scheduled]})).await;
+    let about = || json!({"message": sent["response"]["Messages"][0]});
+    let (_, details) = call("getMessageDetails", about()).await;
+    assert_eq!(details["response"]["message"]["status"], "waiting");
+    let created = details["response"]["message"]["created"].as_str().unwrap().replace(' ', "T") + "Z";
+    let age = jiff::Timestamp::now().duration_since(created.parse().unwrap());
+    assert!((0..60).contains(&age.as_secs()), "{details}");
+    assert_eq!(call("deleteMessage", about()).await.0, 503);
+    assert_eq!(
+        call("deleteMessage", about()).await,
+        (200, json!({"status_code": 200, "status_message": "OK"}))
+    );
+    assert_eq!(call("getMessageDetails", about()).await.1["status_code"], 210);
+    let counts = simulator.summary().counts;
+    assert_eq!((counts.accepted, counts.done, counts.refused, counts.counted), (1, 2, 1, 1));
+}
+
+#[tokio::test]
 async fn control_answers_what_it_does_not_understand() {
     let simulator = start(&[]).await;
     let control = Control { client: client(), base: simulator.url() };
@@ -274,6 +331,8 @@ async fn control_answers_what_it_does_not_understand() {
         (Method::PUT, "faults", r#"{"latency":"2s..1s"}"#, 422),
         (Method::PUT, "faults", r#"{"down":"soon"}"#, 422),
         (Method::PUT, "limits", r#"{"pushwoosh":{"requests":1},"nobody":{}}"#, 422),
+        (Method::PUT, "limits", r#"{"moengage":{"pools":{"campaigns":"10"}}}"#, 422),
+        (Method::PUT, "limits", r#"{"pushwoosh":{"requests":1,"pools":{"campaigns":"10/1s"}}}"#, 422),
     ] {
         let (found, value) = control.call(method, path, body).await;
         assert_eq!(found, status, "{path} {body}");

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use reqwest::Url;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::config::{Account, WorkerConfig};
-use crate::job::{AccountName, Class, Delivery, Pool};
-use crate::ports::{Pause, PauseCause, PoolKey};
+use crate::job::{AccountName, Class, Delivery, Line, Pool};
+use crate::ports::{Pause, PauseCause, Place, PoolKey};
 use crate::providers::Gateway;
 use crate::worker::dispatch::Dispatcher;
 use crate::worker::gate::{Gate, GateState};
@@ -19,16 +20,20 @@ use crate::worker::gate::{Gate, GateState};
 /// A provider's connection is thought cold when nothing was sent for this long.
 const COLD_AFTER: Duration = Duration::from_secs(25);
 
-/// One account: its gateway, its gate, and the waiting rooms of its limits.
+/// One account: its gateway, and a gate and a waiting room for each of its limits.
 pub struct AccountState {
     account: Arc<Account>,
-    gate: Gate,
+    main_gate: Gate,
+    /// One for each further limit.
+    gates_beside: BTreeMap<Line, Gate>,
     /// Bounds the exempt requests under way.
     exempt_in_flight: Semaphore,
     /// Bounds the exempt requests a second.
     exempt_ceiling: Option<DefaultDirectRateLimiter>,
     rooms: BTreeMap<Pool, Arc<Dispatcher>>,
-    last_request: Mutex<Option<Instant>>,
+    /// When a request was last made to each of the provider's hosts, by the address that opens a
+    /// connection to it.
+    last_requests: Mutex<BTreeMap<Url, Instant>>,
 }
 
 impl AccountState {
@@ -37,18 +42,24 @@ impl AccountState {
         config: &WorkerConfig,
         dispatchers: &BTreeMap<PoolKey, Arc<Dispatcher>>,
     ) -> Self {
-        let pools = account.gateway.pools().into_iter();
-        let rooms = pools.filter_map(|(pool, key, _)| Some((pool, dispatchers.get(&key)?.clone()))).collect();
+        let pools = account.gateway.pools();
+        let lines = pools.iter().map(|(pool, _, _)| pool.line()).filter(|line| *line != Line::MAIN);
+        let gates_beside = lines.map(|line| (line, Gate::default())).collect();
+        let rooms = pools
+            .into_iter()
+            .filter_map(|(pool, key, _)| Some((pool, dispatchers.get(&key)?.clone())))
+            .collect();
         Self {
             account,
-            gate: Gate::default(),
+            main_gate: Gate::default(),
+            gates_beside,
             exempt_in_flight: Semaphore::new(config.requests_in_flight),
             exempt_ceiling: config.exempt_per_second.and_then(NonZeroU32::new).map(|most| {
                 // One at a time: the quota's burst would be a second's worth.
                 RateLimiter::direct(Quota::per_second(most).allow_burst(NonZeroU32::MIN))
             }),
             rooms,
-            last_request: Mutex::new(None),
+            last_requests: Mutex::default(),
         }
     }
 
@@ -66,12 +77,21 @@ impl AccountState {
         self.account.gateway.as_ref()
     }
 
-    pub(super) fn gate_state(&self, now: Instant) -> GateState {
-        self.gate.state(now)
+    /// Its limits, each with a gate of its own.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &Line> {
+        std::iter::once(&Line::MAIN).chain(self.gates_beside.keys())
     }
 
-    pub(super) fn pause_cause(&self) -> Option<PauseCause> {
-        self.gate.cause()
+    fn gate(&self, line: &Line) -> &Gate {
+        self.gates_beside.get(line).unwrap_or(&self.main_gate)
+    }
+
+    pub(super) fn gate_state(&self, line: &Line, now: Instant) -> GateState {
+        self.gate(line).state(now)
+    }
+
+    pub(super) fn pause_cause(&self, line: &Line) -> Option<PauseCause> {
+        self.gate(line).cause()
     }
 
     /// The waiting room in which a delivery gets its permit, or would if the provider throttled it.
@@ -83,15 +103,34 @@ impl AccountState {
         self.rooms.get(&pool?)
     }
 
+    /// The waiting room of those who wait in these queues.
+    pub(super) fn room_at(&self, line: &Line) -> Option<&Arc<Dispatcher>> {
+        self.rooms.iter().find(|(pool, _)| pool.line() == *line).map(|(_, room)| room)
+    }
+
+    /// Whether a line is for work beside the main limit that has no limit.
+    pub(super) fn is_unlimited_beside(&self, line: &Line) -> bool {
+        *line != Line::MAIN && self.room_at(line).is_some_and(|room| room.windows.is_empty())
+    }
+
+    /// Its queues.
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.account.places()
+    }
+
     pub(super) fn rooms(&self) -> impl Iterator<Item = &Arc<Dispatcher>> {
         self.rooms.values()
     }
 
     /// Waits for a place among the exempt requests, for the gate, and for the ceiling.
-    pub(super) async fn ready_for_exempt(self: &Arc<Self>) -> Option<(SemaphorePermit<'_>, Pass)> {
+    pub(super) async fn ready_for_exempt(
+        self: &Arc<Self>,
+        line: &Line,
+    ) -> Option<(SemaphorePermit<'_>, Pass)> {
         // The semaphore is never closed.
         let place = self.exempt_in_flight.acquire().await.ok()?;
-        let pass = self.pass().await;
+        let probing = self.gate(line).pass().await;
+        let pass = Pass { account: self.clone(), line: line.clone(), probing };
         if let Some(ceiling) = &self.exempt_ceiling {
             ceiling.until_ready().await;
         }
@@ -99,26 +138,21 @@ impl AccountState {
     }
 
     /// Goes through the gate, if it lets through now.
-    pub(super) fn enter(self: &Arc<Self>, now: Instant) -> Option<Pass> {
-        self.gate.enter(now).map(|probing| Pass { account: self.clone(), probing })
-    }
-
-    /// Waits until the gate lets through.
-    async fn pass(self: &Arc<Self>) -> Pass {
-        let probing = self.gate.pass().await;
-        Pass { account: self.clone(), probing }
+    pub(super) fn enter(self: &Arc<Self>, line: &Line, now: Instant) -> Option<Pass> {
+        let probing = self.gate(line).enter(now)?;
+        Some(Pass { account: self.clone(), line: line.clone(), probing })
     }
 
     /// Closes the gate in this worker. Returns whether it was open.
-    pub(super) fn close(&self, pause: Pause, now: Instant) -> bool {
-        let was_open = self.gate.learn(pause, now);
+    pub(super) fn close(&self, line: &Line, pause: Pause, now: Instant) -> bool {
+        let was_open = self.gate(line).learn(pause, now);
         self.wake_rooms();
         was_open
     }
 
     /// Opens the gate in this worker. Returns whether it was not open.
-    pub(super) fn open(&self) -> bool {
-        let was_closed = self.gate.open();
+    pub(super) fn open(&self, line: &Line) -> bool {
+        let was_closed = self.gate(line).open();
         self.wake_rooms();
         was_closed
     }
@@ -129,13 +163,12 @@ impl AccountState {
         }
     }
 
-    /// Notes a use of the connection now; returns whether it was likely cold.
-    pub(super) fn touch(&self, now: Instant) -> bool {
-        // Only an Option is swapped under the lock, so a poisoned one is still whole.
-        let mut last = self.last_request.lock().unwrap_or_else(PoisonError::into_inner);
-        let cold = last.is_none_or(|at| now.saturating_duration_since(at) > COLD_AFTER);
-        *last = Some(now);
-        cold
+    /// Notes a use of the connection that this address opens; returns whether it was likely cold.
+    pub(super) fn touch(&self, host: &Url, now: Instant) -> bool {
+        // No code panics while it holds the lock, so a poisoned map is still whole.
+        let mut last = self.last_requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.insert(host.clone(), now);
+        before.is_none_or(|at| now.saturating_duration_since(at) > COLD_AFTER)
     }
 }
 
@@ -143,6 +176,7 @@ impl AccountState {
 /// dropping it lets the next one through, whatever happened to this one.
 pub(super) struct Pass {
     account: Arc<AccountState>,
+    line: Line,
     probing: bool,
 }
 
@@ -156,7 +190,7 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         if self.probing {
-            self.account.gate.leave();
+            self.account.gate(&self.line).leave();
             self.account.wake_rooms();
         }
     }

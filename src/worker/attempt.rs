@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use reqwest::Url;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
+use crate::job::Line;
 use crate::metrics;
 use crate::pipeline::claim::{self, Step};
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::send::{Cargo, Claimed};
-use crate::pipeline::settle::{Ending, Settlement};
+use crate::pipeline::settle::{Ending, Settlement, may_push_twice};
 use crate::ports::{Answer, Claim, Purpose, Release, Sent};
 use crate::verdict::{DeadReason, Fate, Outcome, Signal, Status};
 use crate::worker::account::{AccountState, Pass};
@@ -65,7 +67,7 @@ impl Worker {
             match answer {
                 Answer::Acquired(claim) => self.follow_claim(parcel, claim, shared, &mut sorted),
                 Answer::Paused(pause) => {
-                    self.learn_pause(&parcel.account, pause);
+                    self.learn_pause(&parcel.account, &parcel.line(), pause);
                     sorted.back.push(parcel);
                 }
                 Answer::Held(rest) => {
@@ -123,6 +125,11 @@ impl Worker {
     /// The delivery has ended before: by this same message, whose effects are done again (a crash
     /// may have come between), or by another one, whose duplicate this is.
     async fn follow_end(&self, parcel: &Parcel, outcome: Outcome, same: bool) {
+        if same && outcome.status == Status::Delivered && parcel.reads() {
+            // What was read was told before this end was written.
+            parcel.hand.ticket.ack().await;
+            return;
+        }
         let outcome = if same {
             outcome
         } else {
@@ -142,7 +149,7 @@ impl Worker {
             match claim::step(claim, &parcel.delivery, repeat, now) {
                 Step::Bury(reason, detail) => Ending::dead(reason, &detail, attempts).at(now),
                 // A clock that went back since this way was chosen makes nothing unknown known.
-                Step::Send { .. } if claim.history.unresolved_ms.is_some() => {
+                Step::Send { .. } if may_push_twice(&claim.history, repeat) => {
                     Ending::dead(DeadReason::Uncertain, "its time to be sent has passed", attempts).at(now)
                 }
                 Step::Expire | Step::Send { .. } => Ending::unsent(Status::Expired, attempts).at(now),
@@ -186,9 +193,10 @@ impl Worker {
         let mut parcel = parcel;
         let hand = parcel.hand.clone();
         let account = parcel.account.clone();
+        let line = parcel.line();
         loop {
             tokio::select! {
-                ready = self.ready_for_exempt(&account) => {
+                ready = self.ready_for_exempt(&account, &line) => {
                     let Some((slot, pass)) = ready else { return };
                     if hand.ticket.is_stale() {
                         return;
@@ -214,10 +222,11 @@ impl Worker {
     async fn ready_for_exempt<'a>(
         &self,
         account: &'a Arc<AccountState>,
+        line: &Line,
     ) -> Option<(SemaphorePermit<'a>, Pass)> {
         // The sender lives in the store's adapter, which this worker holds.
         self.ports.claims.up().wait_for(|up| *up).await.ok()?;
-        account.ready_for_exempt().await
+        account.ready_for_exempt(line).await
     }
 
     /// Waits for the store, as long as the message may be held and the worker runs.
@@ -274,18 +283,21 @@ impl Worker {
     ) -> Attempted {
         let name = account.name();
         let request = account.gateway().request(&cargo.deliveries());
+        let host = cargo.deliveries().first().map(|delivery| account.gateway().warm_up_url(delivery));
         let started = Instant::now();
         let write_by = cargo.write_by(started, self.ports.clock.now());
         if let Some(slot) = cargo.slot() {
             metrics::slot_write_delay(name, started.saturating_duration_since(slot));
         }
-        account.touch(started);
+        if let Some(host) = &host {
+            account.touch(host, started);
+        }
         metrics::request_started(name);
         let sent = self.ports.wire.send(request, write_by).await;
         metrics::request_ended(name);
         match sent {
             Sent::TooLate => {
-                let back = self.take_back(account, cargo, pass).await;
+                let back = self.take_back(account, cargo, pass, host).await;
                 Attempted { back, ..Attempted::default() }
             }
             Sent::Answer(answer) => {
@@ -303,6 +315,7 @@ impl Worker {
         account: &AccountState,
         cargo: Cargo<Parcel>,
         pass: Pass,
+        host: Option<Url>,
     ) -> Vec<Parcel> {
         metrics::write_too_late(account.name());
         tracing::debug!(account = %account.name(), "a request missed its time and was not written");
@@ -322,7 +335,9 @@ impl Worker {
             back.push(claimed.parcel);
         }
         drop(pass);
-        self.ports.wire.warm_up(&account.gateway().warm_up_url()).await;
+        if let Some(host) = host {
+            self.ports.wire.warm_up(&host).await;
+        }
         back
     }
 }

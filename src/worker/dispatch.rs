@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::Weights;
-use crate::job::{AccountName, Priority};
+use crate::job::{AccountName, Line, Priority};
 use crate::metrics;
 use crate::pipeline::classify::Route;
 use crate::pipeline::permit::{Lane, Lanes, Waiting, permits_ahead};
@@ -29,6 +29,8 @@ const STORE_RETRY: Duration = Duration::from_millis(300);
 /// The waiting room of one pool.
 pub(super) struct Dispatcher {
     pub(super) key: PoolKey,
+    /// The limit's queues, the same for every account that shares it.
+    pub(super) line: Line,
     pub(super) windows: Vec<Window>,
     room: Mutex<Room>,
     wake: Notify,
@@ -50,9 +52,9 @@ struct Desk {
 }
 
 impl Dispatcher {
-    pub(super) fn new(key: PoolKey, windows: Vec<Window>, weights: Weights) -> Self {
+    pub(super) fn new(key: PoolKey, line: Line, windows: Vec<Window>, weights: Weights) -> Self {
         let room = Room { lanes: Lanes::new(weights), returned: Vec::new(), paused_until: None };
-        Self { key, windows, room: Mutex::new(room), wake: Notify::new() }
+        Self { key, line, windows, room: Mutex::new(room), wake: Notify::new() }
     }
 
     fn room(&self) -> MutexGuard<'_, Room> {
@@ -114,8 +116,8 @@ impl Worker {
             tracing::error!(delivery = %parcel.delivery.id, "a counted delivery has no pool");
             return self.wait_on_ladder(&parcel, parcel.envelope.clone(), Duration::from_secs(60)).await;
         };
-        if parcel.account.touch(Instant::now()) {
-            let url = parcel.account.gateway().warm_up_url();
+        let url = parcel.account.gateway().warm_up_url(&parcel.delivery);
+        if parcel.account.touch(&url, Instant::now()) {
             let worker = self.clone();
             self.tasks.spawn(async move { worker.ports.wire.warm_up(&url).await });
         }
@@ -201,8 +203,10 @@ impl Worker {
     /// Picks what the next permit carries; what has expired or must wait is led away without one.
     fn pick(self: &Arc<Self>, dispatcher: &Dispatcher, now: Instant) -> Option<(Vec<Parcel>, Pass)> {
         while self.is_running() {
-            let group =
-                dispatcher.room().lanes.pick(|name| self.admits(name, now), |name| self.most(name, now));
+            let group = dispatcher
+                .room()
+                .lanes
+                .pick(|name| self.admits(dispatcher, name, now), |name| self.most(dispatcher, name, now));
             if group.is_empty() {
                 return None;
             }
@@ -219,7 +223,7 @@ impl Worker {
                 }
             }
             let Some(account) = live.first().map(|first| first.account.clone()) else { continue };
-            match account.enter(now) {
+            match account.enter(&dispatcher.line, now) {
                 Some(pass) => return Some((live, pass)),
                 // Somebody else went through the half open gate a moment ago.
                 None => dispatcher.put_back(live),
@@ -228,15 +232,15 @@ impl Worker {
         None
     }
 
-    fn admits(&self, name: &AccountName, now: Instant) -> bool {
-        self.accounts.get(name).is_some_and(|account| match account.gate_state(now) {
+    fn admits(&self, dispatcher: &Dispatcher, name: &AccountName, now: Instant) -> bool {
+        self.accounts.get(name).is_some_and(|account| match account.gate_state(&dispatcher.line, now) {
             GateState::Open | GateState::HalfOpen { free: true } => true,
             GateState::Closed(_) | GateState::HalfOpen { free: false } => false,
         })
     }
 
-    fn most(&self, name: &AccountName, now: Instant) -> usize {
-        self.accounts.get(name).map_or(1, |account| match account.gate_state(now) {
+    fn most(&self, dispatcher: &Dispatcher, name: &AccountName, now: Instant) -> usize {
+        self.accounts.get(name).map_or(1, |account| match account.gate_state(&dispatcher.line, now) {
             GateState::Open => account.gateway().deliveries_per_request(),
             GateState::Closed(_) | GateState::HalfOpen { .. } => 1,
         })
@@ -253,7 +257,7 @@ impl Worker {
     ) {
         let Some(account) = group.first().map(|parcel| parcel.account.clone()) else { return };
         let working = self.quiet.read().await;
-        for parcel in &group {
+        for parcel in group.iter().filter(|_| !dispatcher.windows.is_empty()) {
             metrics::permit_wait(account.name(), parcel.hand.received.elapsed());
         }
         let sorted = self.claim_group(group).await;
@@ -293,9 +297,12 @@ impl Worker {
         let room = dispatcher.room();
         let mut parts: u32 = 0;
         for parcel in Lane::ALL.into_iter().flat_map(|lane| room.lanes.iter(lane)) {
-            if self.admits(parcel.account(), now) {
-                let shared =
-                    if parcel.batch().is_some() { self.most(parcel.account(), now).max(1) } else { 1 };
+            if self.admits(dispatcher, parcel.account(), now) {
+                let shared = if parcel.batch().is_some() {
+                    self.most(dispatcher, parcel.account(), now).max(1)
+                } else {
+                    1
+                };
                 parts += WHOLE / u32::try_from(shared).unwrap_or(WHOLE);
             }
             if parts > 8 * WHOLE {
@@ -334,7 +341,7 @@ impl Worker {
         let room = dispatcher.room();
         let heads = Lane::ALL.into_iter().filter_map(|lane| room.lanes.iter(lane).next());
         let old = heads.map(|parcel| self.held_until(&parcel.hand)).min();
-        let closed = |account: &Arc<AccountState>| match account.gate_state(now) {
+        let closed = |account: &Arc<AccountState>| match account.gate_state(&dispatcher.line, now) {
             GateState::Closed(until) => Some(until),
             GateState::Open | GateState::HalfOpen { .. } => None,
         };

@@ -13,8 +13,8 @@ use crate::job::{AccountName, Priority};
 use crate::metrics;
 use crate::pipeline::envelope::{Envelope, given_back};
 use crate::pipeline::settle::{self, Ending, Subject};
-use crate::ports::{Destination, Outgoing, PublishError, StoreError};
-use crate::verdict::{Outcome, Status};
+use crate::ports::{Claim, Destination, Outgoing, PublishError, StoreError};
+use crate::verdict::{Acceptance, Outcome, Signal, Status};
 use crate::worker::Worker;
 use crate::worker::intake::without_our_reply;
 use crate::worker::parcel::{Hand, Parcel};
@@ -143,11 +143,42 @@ impl Worker {
     /// The effects of an end, then the ack.
     pub(super) async fn finish(&self, parcel: &Parcel, outcome: &Outcome) {
         let priority = Some(parcel.delivery.job.priority);
-        if self.write_end(&parcel.hand, &parcel.subject(), outcome, parcel.body(), priority).await
-            && !parcel.hand.ticket.ack().await
-        {
+        if !self.write_end(&parcel.hand, &parcel.subject(), outcome, parcel.body(), priority).await {
+            return;
+        }
+        if !parcel.hand.ticket.ack().await {
             tracing::debug!(delivery = %parcel.delivery.id, "settled, but its connection is gone; it comes again");
         }
+    }
+
+    /// The end of a delivery that read something: told first, kept second and without the answer.
+    ///
+    /// The answer may be megabytes, and the claims of all accounts share one connection to the store.
+    /// A crash in between reads again and tells again, which harms nobody; told once, the claim knows
+    /// it, and the message that comes again is only acked.
+    pub(super) async fn finish_reading(
+        &self,
+        parcel: &Parcel,
+        claim: &Claim,
+        outcome: &Outcome,
+        signal: Signal,
+    ) {
+        let priority = Some(parcel.delivery.job.priority);
+        if !self.write_end(&parcel.hand, &parcel.subject(), outcome, parcel.body(), priority).await {
+            return;
+        }
+        let told = &outcome.acceptance;
+        let acceptance = Acceptance {
+            message_code: told.message_code.clone(),
+            unknown_devices: told.unknown_devices.clone(),
+            response: None,
+        };
+        let kept = Outcome { acceptance, detail: outcome.detail.clone(), ..*outcome };
+        let end = || self.ports.claims.end(claim, &kept, signal);
+        if self.store_surely(&parcel.hand, end).await.is_none() && self.is_stopped() {
+            return;
+        }
+        parcel.hand.ticket.ack().await;
     }
 
     fn tell_end(&self, subject: &Subject<'_>, outcome: &Outcome, priority: Option<Priority>) {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::admin::Readiness;
-use crate::job::Priority;
+use std::collections::BTreeMap;
+
+use crate::job::AccountName;
 use crate::metrics::{self, CircuitState, Dependency};
 use crate::pipeline::permit::Lane;
 use crate::pipeline::send::until;
@@ -47,18 +49,16 @@ impl Worker {
     async fn tell_depths(&self) {
         let mut places = vec![Place::Dead];
         let mut labels = vec![None];
-        for name in self.accounts.keys() {
-            let lanes = Priority::ALL.map(|lane| (Place::Lane(name.clone(), lane), lane.as_str()));
-            let own = [(Place::Jobs(name.clone()), "jobs"), (Place::Retry(name.clone()), "retry")];
-            for (place, label) in own.into_iter().chain(lanes) {
+        for (name, account) in &self.accounts {
+            for place in account.places() {
+                labels.push(Some((name, place.label())));
                 places.push(place);
-                labels.push(Some((name, label)));
             }
         }
         let depths = self.ports.queue.depths(&places).await;
         for (label, depth) in labels.into_iter().zip(depths) {
             match (label, depth) {
-                (Some((account, queue)), Some(depth)) => metrics::queue_depth(account, queue, depth),
+                (Some((account, queue)), Some(depth)) => metrics::queue_depth(account, &queue, depth),
                 (None, Some(depth)) => metrics::dead_letters(depth),
                 (_, None) => {}
             }
@@ -72,42 +72,45 @@ impl Worker {
                 metrics::oldest_age(name, lane.as_str(), Duration::ZERO);
             }
         }
-        for (name, lane, published_at) in self.dispatchers.values().flat_map(|dispatcher| dispatcher.oldest())
-        {
+        // An account with several limits has deliveries of one lane in several places.
+        let mut oldest: BTreeMap<(AccountName, Lane), jiff::Timestamp> = BTreeMap::new();
+        for (name, lane, at) in self.dispatchers.values().flat_map(|dispatcher| dispatcher.oldest()) {
+            oldest.entry((name, lane)).and_modify(|known| *known = at.min(*known)).or_insert(at);
+        }
+        for ((name, lane), published_at) in oldest {
             metrics::oldest_age(&name, lane.as_str(), until(published_at, now));
         }
     }
 
     /// A pause that another worker or a person caused or ended is seen here too, by whoever looks.
     async fn refresh_pause(&self, account: &AccountState) {
-        let open = account.gate_state(Instant::now()) == GateState::Open;
-        match self.ports.claims.pause_of(account.name()).await {
-            Ok(Some(pause)) if open => self.learn_pause(account, pause),
-            // Throttling is not the store's to know.
-            Ok(None) if account.pause_cause() != Some(PauseCause::Throttled) => self.open_gate(account),
-            Ok(_) | Err(_) => {}
+        for line in account.lines() {
+            let open = account.gate_state(line, Instant::now()) == GateState::Open;
+            match self.ports.claims.pause_of(account.name(), line).await {
+                Ok(Some(pause)) if open => self.learn_pause(account, line, pause),
+                // Throttling is not the store's to know.
+                Ok(None) if account.pause_cause(line) != Some(PauseCause::Throttled) => {
+                    self.open_gate(account, line);
+                }
+                Ok(_) | Err(_) => {}
+            }
         }
     }
 
     pub(super) fn tell_gate(&self, account: &AccountState) {
         let name = account.name();
         let now = Instant::now();
-        let state = account.gate_state(now);
-        let cause = account.pause_cause();
+        let gates: Vec<_> =
+            account.lines().map(|line| (account.pause_cause(line), account.gate_state(line, now))).collect();
         for known in [PauseCause::Credentials, PauseCause::Circuit, PauseCause::Operator] {
-            metrics::account_paused(name, known, cause == Some(known) && state != GateState::Open);
+            let paused =
+                gates.iter().any(|(cause, state)| *cause == Some(known) && *state != GateState::Open);
+            metrics::account_paused(name, known, paused);
         }
         let throttled = account.rooms().any(|room| room.is_paused(now));
         metrics::account_paused(name, PauseCause::Throttled, throttled);
-        let circuit = match (cause, state) {
-            (Some(PauseCause::Circuit), GateState::Closed(_)) => CircuitState::Open,
-            (Some(PauseCause::Circuit), GateState::HalfOpen { .. }) => CircuitState::HalfOpen,
-            (Some(PauseCause::Circuit), GateState::Open)
-            | (Some(PauseCause::Throttled | PauseCause::Credentials | PauseCause::Operator) | None, _) => {
-                CircuitState::Closed
-            }
-        };
-        metrics::circuit_state(name, circuit);
+        let worst = gates.into_iter().map(|(cause, state)| circuit(cause, state)).max();
+        metrics::circuit_state(name, worst.unwrap_or(CircuitState::Closed));
     }
 
     async fn tell_use(&self, account: &AccountState) {
@@ -121,5 +124,17 @@ impl Worker {
             }
         }
         metrics::limit_used_ratio(account.name(), most);
+    }
+}
+
+/// The state of the circuit of which a gate tells.
+const fn circuit(cause: Option<PauseCause>, state: GateState) -> CircuitState {
+    match (cause, state) {
+        (Some(PauseCause::Circuit), GateState::Closed(_)) => CircuitState::Open,
+        (Some(PauseCause::Circuit), GateState::HalfOpen { .. }) => CircuitState::HalfOpen,
+        (Some(PauseCause::Circuit), GateState::Open)
+        | (Some(PauseCause::Throttled | PauseCause::Credentials | PauseCause::Operator) | None, _) => {
+            CircuitState::Closed
+        }
     }
 }

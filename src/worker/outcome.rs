@@ -7,13 +7,14 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use crate::job::Line;
 use crate::metrics::{self, RequestClass};
 use crate::pipeline::classify;
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::send::{Cargo, Claimed, until};
 use crate::pipeline::settle::{self, Ending, Settlement, Situation};
 use crate::ports::{Claim, Fenced, History, Pause, PauseCause, Release, Suspicion, WireAnswer};
-use crate::verdict::{Fate, Outcome, Signal, Verdict};
+use crate::verdict::{Fate, Outcome, Signal, Status, Verdict};
 use crate::worker::account::{AccountState, Pass};
 use crate::worker::parcel::Parcel;
 use crate::worker::{Errand, Worker};
@@ -33,7 +34,8 @@ impl Worker {
         pass: Pass,
     ) -> Errand {
         let verdict = account.gateway().verdict(&cargo.deliveries(), answer, cargo.after_unknown());
-        let (operation, class) = (operation_of(account, &cargo), class_of(&cargo));
+        let (operation, class) = (operation_of(account, &cargo), class_of(account, &cargo));
+        let line = cargo.deliveries().first().map_or(Line::MAIN, |delivery| classify::line(delivery));
         metrics::provider_request(account.name(), operation, class, verdict.label(), took);
         tell_answer(account.name().as_str(), operation, class, &verdict, answer, took);
         if let Some(wait) = verdict.throttled() {
@@ -48,7 +50,7 @@ impl Worker {
             worker.settle_all(claimed, fates, signal).await;
             // Answers to requests that were under way when the pause began prove nothing.
             if signal == Signal::Healthy && pass.is_probe() {
-                worker.open_gate(&account);
+                worker.open_gate(&account, &line);
             }
             drop(pass);
         };
@@ -84,7 +86,7 @@ impl Worker {
         let now = Instant::now();
         room.pause(now + wait);
         if room.windows.is_empty() {
-            account.close(Pause { wait, cause: PauseCause::Throttled }, now);
+            account.close(&room.line, Pause { wait, cause: PauseCause::Throttled }, now);
         }
         self.tell_gate(account);
     }
@@ -132,7 +134,7 @@ impl Worker {
             Some(Suspicion::Delivery) if shared => Fate::Unblamed,
             Some(Suspicion::Delivery) => Fate::Refused { reason: cause },
             Some(Suspicion::Paused(pause)) => {
-                self.learn_pause(&parcel.account, pause);
+                self.learn_pause(&parcel.account, &parcel.line(), pause);
                 tracing::error!(
                     account = %parcel.account.name(), cause,
                     "the provider refuses the account: check its credentials and address in the configuration; nothing is lost, the account waits"
@@ -163,6 +165,9 @@ impl Worker {
 
     async fn apply_end(&self, claimed: &Claimed<Parcel>, ending: Ending, signal: Signal) {
         let outcome = ending.at(self.ports.clock.now());
+        if outcome.status == Status::Delivered && claimed.parcel.reads() {
+            return self.finish_reading(&claimed.parcel, &claimed.claim, &outcome, signal).await;
+        }
         self.write_outcome(&claimed.parcel, &claimed.claim, outcome, signal).await;
     }
 
@@ -243,21 +248,21 @@ impl Worker {
         }
     }
 
-    /// Closes the account's gate in this worker.
-    pub(super) fn learn_pause(&self, account: &AccountState, pause: Pause) {
-        if account.close(pause, Instant::now()) {
+    /// Closes the gate of one of an account's limits in this worker.
+    pub(super) fn learn_pause(&self, account: &AccountState, line: &Line, pause: Pause) {
+        if account.close(line, pause, Instant::now()) {
             tracing::warn!(
-                account = %account.name(), cause = pause.cause.as_str(), seconds = pause.wait.as_secs_f64(),
+                account = %account.name(), limit = line.name(), cause = pause.cause.as_str(), seconds = pause.wait.as_secs_f64(),
                 "the account is paused"
             );
         }
         self.tell_gate(account);
     }
 
-    /// Opens the account's gate in this worker.
-    pub(super) fn open_gate(&self, account: &AccountState) {
-        if account.pause_cause().is_some() && account.open() {
-            tracing::info!(account = %account.name(), "the account is open again");
+    /// Opens the gate of one of an account's limits in this worker.
+    pub(super) fn open_gate(&self, account: &AccountState, line: &Line) {
+        if account.pause_cause(line).is_some() && account.open(line) {
+            tracing::info!(account = %account.name(), limit = line.name(), "the account is open again");
             self.tell_gate(account);
         }
     }
@@ -285,8 +290,11 @@ impl Marks {
     }
 }
 
-const fn class_of(cargo: &Cargo<Parcel>) -> RequestClass {
-    if cargo.is_counted() { RequestClass::Counted } else { RequestClass::Exempt }
+/// A pool without windows is no limit.
+fn class_of(account: &AccountState, cargo: &Cargo<Parcel>) -> RequestClass {
+    let room = cargo.deliveries().first().and_then(|delivery| account.room_of(delivery));
+    let limited = room.is_some_and(|room| !room.windows.is_empty());
+    if cargo.is_counted() && limited { RequestClass::Counted } else { RequestClass::Exempt }
 }
 
 /// All deliveries of a request are of one operation.

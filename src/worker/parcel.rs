@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::job::{AccountName, Delivery, DeliveryId};
-use crate::pipeline::claim;
+use crate::job::{AccountName, Delivery, DeliveryId, Line};
 use crate::pipeline::decode;
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::permit::Waiting;
 use crate::pipeline::settle::Subject;
+use crate::pipeline::{claim, classify};
 use crate::ports::{ClaimRequest, Message, Place, Properties, Purpose, Ticket};
 use crate::worker::account::AccountState;
 
@@ -79,6 +79,16 @@ impl Parcel {
             envelope: &self.envelope,
             meta: job.meta.as_ref(),
         }
+    }
+
+    /// The limit that it waits for.
+    pub fn line(&self) -> Line {
+        classify::line(&self.delivery)
+    }
+
+    /// Whether its operation only reads.
+    pub fn reads(&self) -> bool {
+        self.account.gateway().reads(&self.delivery)
     }
 
     /// The job with this one delivery in it, as a body.

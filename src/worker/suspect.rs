@@ -9,7 +9,7 @@ use crate::pipeline::classify::Route;
 use crate::pipeline::decode;
 use crate::pipeline::envelope::{Envelope, message_name};
 use crate::pipeline::send::Cargo;
-use crate::pipeline::settle::Ending;
+use crate::pipeline::settle::{Ending, may_push_twice};
 use crate::pipeline::suspect::{Treatment, fingerprint, treatment};
 use crate::ports::Permit;
 use crate::verdict::DeadReason;
@@ -147,7 +147,7 @@ impl Worker {
     }
 
     async fn send_alone(self: &Arc<Self>, parcel: Parcel) {
-        let Some(pass) = parcel.account.enter(Instant::now()) else {
+        let Some(pass) = parcel.account.enter(&parcel.line(), Instant::now()) else {
             return self.return_later(&parcel).await;
         };
         let attempted = self.attempt_exempt(parcel, pass).await;
@@ -156,7 +156,7 @@ impl Worker {
 
     async fn spend_alone(self: &Arc<Self>, parcel: Parcel) {
         let account = parcel.account.clone();
-        let Some(pass) = account.enter(Instant::now()) else {
+        let Some(pass) = account.enter(&parcel.line(), Instant::now()) else {
             return self.return_later(&parcel).await;
         };
         let Some(permit) = self.permit_soon(&parcel).await else {
@@ -207,10 +207,14 @@ impl Worker {
             return self.bury_unread(hand).await;
         };
         let now = self.ports.clock.now();
+        let repeat = parcel.account.gateway().repeat(&parcel.delivery);
         self.end_without_request(&parcel, |claim| {
             // It may have died right after its request was taken.
-            let unresolved = claim.history.unresolved_ms.is_some();
-            let reason = if unresolved { DeadReason::Uncertain } else { DeadReason::Poison };
+            let reason = if may_push_twice(&claim.history, repeat) {
+                DeadReason::Uncertain
+            } else {
+                DeadReason::Poison
+            };
             Ending::dead(reason, POISON, claim.history.requests).at(now)
         })
         .await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline::adapters::redis::{RedisStore, StoreSettings};
-use paceline::job::{AccountName, DeliveryId, Instance, TransactionId};
+use paceline::job::{AccountName, DeliveryId, Instance, Line, TransactionId};
 use paceline::ports::{Answer, Claim, ClaimRequest, Claims, Fenced, History, PauseCause, Purpose, Release};
 use paceline::verdict::{Acceptance, DeadReason, Outcome, Signal, Status};
 use tokio::time::{Instant, sleep, timeout};
@@ -21,6 +21,7 @@ fn account() -> AccountName {
 fn wish(id: &str, instance: &str) -> ClaimRequest {
     ClaimRequest {
         account: account(),
+        line: Line::MAIN,
         id: DeliveryId::from(&TransactionId::new(id).unwrap()),
         instance: Instance::from_header(instance),
         purpose: Purpose::Send,
@@ -305,7 +306,7 @@ async fn every_script_bears_being_run_twice() {
         let release = Release { history, signal: Signal::Faulty };
         assert_eq!(store.release(&first, release).await.unwrap(), Fenced(false));
     }
-    assert_eq!(store.pause_of(&account()).await.unwrap(), None, "one fault, counted once");
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None, "one fault, counted once");
     assert_eq!(store.end(&first, &delivered(), Signal::Healthy).await.unwrap(), Fenced(true));
 
     // The first wish runs once more, after its claim was released: it must not take it again.
@@ -317,7 +318,7 @@ async fn every_script_bears_being_run_twice() {
     for _ in 0..5 {
         finish(&store, &held, &delivered(), Signal::Faulty).await;
     }
-    assert_eq!(store.pause_of(&account()).await.unwrap(), None, "two faults");
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None, "two faults");
     assert!(matches!(ask(&store, wish("a", "m/0")).await, Answer::Ended { same: true, .. }));
 }
 

@@ -74,6 +74,28 @@ async fn no_window_is_above_10000() {
     no_window_is_above(10_000).await;
 }
 
+/// Several windows at once, as MoEngage counts its campaign calls: each is kept, through faults, and
+/// the tightest one is filled, over more than the longest.
+#[tokio::test]
+async fn no_window_of_several_is_above_its_own() {
+    let windows = [(10, SECOND), (100, MINUTE), (6_000, 60 * MINUTE)];
+    let limits = windows.map(|(requests, us)| Window { requests, length: Duration::from_micros(us) });
+    let pace = Pace::new(&limiter(3), &limits).unwrap();
+    let server = RedisServer::start().await;
+    let driven = Driven::on(&server).await;
+    for (calls, faults, tight) in [(7_500, 0, true), (800, 10, true), (800, 30, false)] {
+        let mut world = World::new(7, tight, driven.clone()).await;
+        world.live(&pace, calls, faults).await;
+        for (limit, us) in windows {
+            let found = fullest_window(&world.arrivals, us, 0..u64::MAX - us);
+            assert!(found <= limit as usize, "{faults} faults in 1000: {found} of {limit} in {us} us");
+            // A second holds what the minute's rate leaves to it.
+            let least = if faults == 0 && us >= MINUTE { limit as usize * 96 / 100 } else { 2 };
+            assert!(found >= least, "only {found} of {limit} in {us} us, which shows nothing");
+        }
+    }
+}
+
 /// Workers that turn from one limit to another at instants of their own.
 #[tokio::test]
 async fn a_changed_limit_keeps_both_and_the_lower_one_from_then_on() {

@@ -12,7 +12,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use paceline::adapters::rabbitmq::{DeclareError, RabbitMq, declare, topology};
 use paceline::config::{QueueConfig, Secret};
-use paceline::job::{AccountName, Priority};
+use paceline::job::{AccountName, Line, Priority};
 use paceline::ports::{Destination, Message, Outgoing, Place, Properties, PublishError, Publisher, Queue};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
@@ -27,12 +27,16 @@ fn shop() -> AccountName {
     AccountName::new("shop").unwrap()
 }
 
+fn places() -> Vec<Place> {
+    Place::of_account(&shop(), &[Line::MAIN])
+}
+
 fn jobs() -> Place {
     Place::Jobs(shop())
 }
 
 async fn start_with(config: QueueConfig) -> Arc<RabbitMq> {
-    let rabbit = RabbitMq::start(config, &[shop()], Arc::new(Dice));
+    let rabbit = RabbitMq::start(config, &places(), Arc::new(Dice));
     timeout(LONG, rabbit.started()).await.expect("the broker answers").expect("the broker agrees");
     rabbit
 }
@@ -122,9 +126,9 @@ async fn objects_are_declared_and_declared_again() {
     let broker = Broker::shared();
     let prefix = unique_prefix();
     let config = config(&broker.url(), &prefix);
-    let objects = topology(&prefix, &[shop()]);
-    assert_eq!(declare(&config, &[shop()]).await.unwrap(), objects);
-    assert_eq!(declare(&config, &[shop()]).await.unwrap(), objects);
+    let objects = topology(&prefix, &places());
+    assert_eq!(declare(&config, &places()).await.unwrap(), objects);
+    assert_eq!(declare(&config, &places()).await.unwrap(), objects);
 
     let listed = broker.ctl(&["list_queues", "name", "type", "durable"]);
     let mut ours: Vec<&str> = listed.lines().filter(|line| line.starts_with(&prefix)).collect();
@@ -147,11 +151,11 @@ async fn an_object_with_other_arguments_is_named_and_stops_the_start() {
     declare_bare(&channel, &name, vec![quorum()]).await;
 
     let config = config(&broker.url(), &prefix);
-    let error = declare(&config, &[shop()]).await.unwrap_err();
+    let error = declare(&config, &places()).await.unwrap_err();
     assert!(matches!(&error, DeclareError::Mismatch { object, .. } if *object == format!("queue {name}")));
     assert!(error.to_string().contains(&name) && error.to_string().contains("delete it"), "{error}");
 
-    let rabbit = RabbitMq::start(config, &[shop()], Arc::new(Dice));
+    let rabbit = RabbitMq::start(config, &places(), Arc::new(Dice));
     let refused = timeout(LONG, rabbit.started()).await.unwrap().unwrap_err();
     assert_eq!(refused, error);
     assert!(!*rabbit.up().borrow());
@@ -387,7 +391,7 @@ async fn a_rung_of_the_ladder_comes_out_at_due() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_than_the_prefetch_is_in_hand() {
     let rabbit = start(Broker::shared(), &unique_prefix()).await;
-    let lane = || Place::Lane(shop(), Priority::High);
+    let lane = || Place::Lane(shop(), Line::MAIN, Priority::High);
     for n in 0..10 {
         rabbit.publish(to(lane(), &n.to_string())).await.unwrap();
     }
@@ -411,10 +415,10 @@ async fn depths_tell_what_waits_and_pass_over_what_is_missing() {
     let mut messages = rabbit.subscribe(jobs(), 1);
     rabbit.publish(to(jobs(), "held")).await.unwrap();
     let held = receive(&mut messages).await;
-    rabbit.publish(to(Place::Retry(shop()), "1")).await.unwrap();
-    rabbit.publish(to(Place::Retry(shop()), "2")).await.unwrap();
+    rabbit.publish(to(Place::Retry(shop(), Line::MAIN), "1")).await.unwrap();
+    rabbit.publish(to(Place::Retry(shop(), Line::MAIN), "2")).await.unwrap();
     let missing = Place::Jobs(AccountName::new("missing").unwrap());
-    let places = [missing.clone(), Place::Retry(shop()), missing, Place::Dead];
+    let places = [missing.clone(), Place::Retry(shop(), Line::MAIN), missing, Place::Dead];
     until("the queue counts both", || async {
         rabbit.depths(&places).await == [None, Some(2), None, Some(0)]
     })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use paceline::adapters::redis::{RedisStore, StoreSettings};
-use paceline::job::{DeliveryId, Instance, TransactionId};
+use paceline::job::{DeliveryId, Instance, Line, TransactionId};
 use paceline::pipeline::suspect::fingerprint;
 use paceline::ports::{ClaimRequest, Claims, History, Properties, Purpose};
 use paceline::simulator::faults::FaultPlan;
@@ -106,6 +106,7 @@ async fn poison_that_died_while_sending_keeps_its_name_and_is_uncertain() {
     }
     // The third handling died a moment ago, while it was sending.
     let claimed = ClaimRequest {
+        line: Line::MAIN,
         account: account("shop"),
         id: DeliveryId::from(&TransactionId::new("guilty").unwrap()),
         instance: Instance::of(message_id.unwrap(), 0),
@@ -157,7 +158,7 @@ async fn a_suspect_of_a_paused_account_waits_without_spinning() {
     let started = Instant::now();
     eventually("it was handled again", || async { handled() >= 5 }).await;
     assert!(started.elapsed() > Duration::from_secs(4), "it spins: {:?}", started.elapsed());
-    store.resume(&account("shop")).await.unwrap();
+    store.resume(&account("shop"), &Line::MAIN).await.unwrap();
     world.settle().await;
     assert_eq!(world.count("delivered"), 1);
     world.finish().await;

@@ -1,13 +1,19 @@
 //! Jobs and message properties as producers make them.
 
-use paceline::job::AccountName;
-use paceline::ports::Properties;
+use paceline::job::{AccountName, Line, Pool};
+use paceline::ports::{Place, Properties};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// An account's name.
 pub fn account(name: &str) -> AccountName {
     AccountName::new(name).expect("a name")
+}
+
+/// The queues of both accounts.
+pub fn places() -> Vec<Place> {
+    let of = |name, beside| Place::of_account(&account(name), &[Line::MAIN, Pool::beside(beside).line()]);
+    of("shop", "calls").into_iter().chain(of("news", "campaigns")).collect()
 }
 
 /// A job for few devices, sent at once: exempt.

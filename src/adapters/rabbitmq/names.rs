@@ -16,8 +16,10 @@ pub fn receipts_exchange(prefix: &str) -> String {
 pub fn queue(prefix: &str, place: &Place) -> String {
     match place {
         Place::Jobs(account) => format!("{prefix}.jobs.{account}"),
-        Place::Retry(account) => format!("{prefix}.retry.{account}"),
-        Place::Lane(account, priority) => format!("{prefix}.{}.{account}", priority.as_str()),
+        Place::Retry(account, line) => format!("{prefix}.retry.{account}{}", line.suffix()),
+        Place::Lane(account, line, priority) => {
+            format!("{prefix}.{}.{account}{}", priority.as_str(), line.suffix())
+        }
         Place::Due => format!("{prefix}.due"),
         Place::Dead => format!("{prefix}.dead"),
     }
@@ -65,17 +67,20 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{AccountName, Priority};
+    use crate::job::{AccountName, Line, Pool, Priority};
 
     #[test]
     fn every_destination_has_its_route() {
         let shop = || AccountName::new("shop").unwrap();
+        let campaigns = || Pool::beside("campaigns").line();
+        let lane = |line, priority| Destination::Place(Place::Lane(shop(), line, priority));
         let cases = [
             (Destination::Place(Place::Jobs(shop())), "", "p.jobs.shop", true),
-            (Destination::Place(Place::Retry(shop())), "", "p.retry.shop", true),
-            (Destination::Place(Place::Lane(shop(), Priority::High)), "", "p.high.shop", true),
-            (Destination::Place(Place::Lane(shop(), Priority::Normal)), "", "p.normal.shop", true),
-            (Destination::Place(Place::Lane(shop(), Priority::Low)), "", "p.low.shop", true),
+            (Destination::Place(Place::Retry(shop(), Line::MAIN)), "", "p.retry.shop", true),
+            (Destination::Place(Place::Retry(shop(), campaigns())), "", "p.retry.shop.campaigns", true),
+            (lane(Line::MAIN, Priority::High), "", "p.high.shop", true),
+            (lane(Line::MAIN, Priority::Normal), "", "p.normal.shop", true),
+            (lane(campaigns(), Priority::Low), "", "p.low.shop.campaigns", true),
             (Destination::Place(Place::Due), "", "p.due", true),
             (Destination::Place(Place::Dead), "", "p.dead", true),
             (Destination::Delay(0), "", "p.delay.1000", true),

@@ -15,7 +15,6 @@ use tokio::time::timeout;
 
 use super::link::LinkError;
 use super::names;
-use crate::job::{AccountName, Priority};
 use crate::ports::{LADDER_SECONDS, Place};
 
 /// How often a queue gives a message out again before it dead-letters it. High, because the broker
@@ -171,10 +170,10 @@ impl From<LinkError> for DeclareError {
     }
 }
 
-/// Every broker object that these accounts need, in an order in which it can be declared.
-pub fn topology(prefix: &str, accounts: &[AccountName]) -> Vec<Object> {
+/// Every broker object that accounts with these queues need, in an order in which it can be declared.
+pub fn topology(prefix: &str, places: &[Place]) -> Vec<Object> {
     let mut objects = shared(prefix);
-    objects.extend(accounts.iter().flat_map(|account| of_account(prefix, account)));
+    objects.extend(places.iter().flat_map(|place| for_place(prefix, place)));
     objects
 }
 
@@ -186,18 +185,15 @@ fn shared(prefix: &str) -> Vec<Object> {
     objects
 }
 
-fn of_account(prefix: &str, account: &AccountName) -> Vec<Object> {
-    let mut objects = vec![
-        work(prefix, &Place::Jobs(account.clone())),
-        Object::Binding {
-            exchange: names::jobs_exchange(prefix),
-            queue: names::queue(prefix, &Place::Jobs(account.clone())),
-            routing_key: account.to_string(),
-        },
-        work(prefix, &Place::Retry(account.clone())),
-    ];
-    objects.extend(Priority::ALL.map(|lane| work(prefix, &Place::Lane(account.clone(), lane))));
-    objects
+fn for_place(prefix: &str, place: &Place) -> Vec<Object> {
+    let queue = work(prefix, place);
+    let Place::Jobs(account) = place else { return vec![queue] };
+    let binding = Object::Binding {
+        exchange: names::jobs_exchange(prefix),
+        queue: names::queue(prefix, place),
+        routing_key: account.to_string(),
+    };
+    vec![queue, binding]
 }
 
 fn dead(prefix: &str) -> Object {
@@ -314,6 +310,7 @@ pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{AccountName, Line, Pool};
 
     fn arguments_of(objects: &[Object], wanted: &str) -> Vec<(&'static str, Argument)> {
         objects
@@ -325,14 +322,18 @@ mod tests {
             .unwrap()
     }
 
+    fn places() -> Vec<Place> {
+        let lines = [Line::MAIN, Pool::beside("campaigns").line()];
+        Place::of_account(&AccountName::new("shop").unwrap(), &lines)
+    }
+
     fn text(text: &str) -> Argument {
         Argument::Text(text.into())
     }
 
     #[test]
     fn the_names_are_those_of_the_contract() {
-        let shop = AccountName::new("shop").unwrap();
-        let names: Vec<String> = topology("p", &[shop]).iter().map(ToString::to_string).collect();
+        let names: Vec<String> = topology("p", &places()).iter().map(ToString::to_string).collect();
         let expected = [
             "exchange p.jobs",
             "exchange p.receipts",
@@ -354,13 +355,17 @@ mod tests {
             "queue p.high.shop",
             "queue p.normal.shop",
             "queue p.low.shop",
+            "queue p.retry.shop.campaigns",
+            "queue p.high.shop.campaigns",
+            "queue p.normal.shop.campaigns",
+            "queue p.low.shop.campaigns",
         ];
         assert_eq!(names, expected);
     }
 
     #[test]
     fn each_kind_of_queue_has_its_arguments() {
-        let objects = topology("p", &[AccountName::new("shop").unwrap()]);
+        let objects = topology("p", &places());
         let letters = |target| {
             vec![
                 ("x-overflow", text("reject-publish")),
@@ -371,7 +376,7 @@ mod tests {
         };
         let limited = [("x-queue-type", text("quorum")), ("x-delivery-limit", Argument::Number(10_000))];
         let work = [limited.to_vec(), letters("p.dead")].concat();
-        for name in ["p.jobs.shop", "p.retry.shop", "p.high.shop", "p.normal.shop", "p.low.shop", "p.due"] {
+        for name in ["p.jobs.shop", "p.retry.shop", "p.high.shop", "p.low.shop.campaigns", "p.due"] {
             assert_eq!(arguments_of(&objects, name), work, "{name}");
         }
         assert_eq!(arguments_of(&objects, "p.dead"), limited);

@@ -1,4 +1,4 @@
--- Asks for a claim. KEYS: claim, health, suspects.
+-- Asks for a claim. KEYS: claim, health, suspects, the account's main health.
 -- ARGV: purpose (send|end), token, lease ms, instance, replay id or '', remembered requests,
 --       retries, first attempt ms or '', unresolved ms or '', ttl ms, delivery id,
 --       credentials pause ms, longest pause ms
@@ -84,7 +84,7 @@ end
 local probe = false
 if purpose == 'send' then
   local h = read_health(KEYS[2])
-  if h.op then return { 'p', OPERATOR_WAIT_MS, 'operator' } end
+  if paused_by_person(KEYS[4]) then return { 'p', OPERATOR_WAIT_MS, 'operator' } end
   if h.pc then
     local rest = rest_of(h, now, longest)
     if rest > 0 then return { 'p', rest, h.pc } end

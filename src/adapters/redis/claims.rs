@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::link::Script;
 use super::{RedisStore, from_millis, integers, millis, unreadable};
-use crate::job::{AccountName, DeliveryId};
+use crate::job::{AccountName, DeliveryId, Line};
 use crate::ports::{
     Answer, Claim, ClaimRequest, Claims, Fenced, History, Pause, PauseCause, Purpose, Release, StoreError,
     Suspicion,
@@ -71,6 +71,8 @@ struct Keys {
     health: String,
     suspects: String,
     cleared: String,
+    /// Where a person's pause of the whole account stands.
+    person: String,
 }
 
 #[async_trait]
@@ -109,7 +111,7 @@ impl Claims for RedisStore {
     }
 
     async fn suspect(&self, claim: &Claim) -> Result<Suspicion, StoreError> {
-        let keys = self.keys(&claim.account, &claim.id);
+        let keys = self.keys(&claim.account, &claim.line, &claim.id);
         let pause = millis(self.settings.circuit.credentials_pause).to_string();
         let args = [claim.token.as_str(), claim.id.as_str(), &pause].map(str::as_bytes);
         let cmd = self.scripts.suspect.run(keys.all(), args);
@@ -122,16 +124,16 @@ impl Claims for RedisStore {
         }
     }
 
-    async fn pause_of(&self, account: &AccountName) -> Result<Option<Pause>, StoreError> {
-        self.person("ask", account).await
+    async fn pause_of(&self, account: &AccountName, line: &Line) -> Result<Option<Pause>, StoreError> {
+        self.person("ask", account, line).await
     }
 
     async fn pause(&self, account: &AccountName) -> Result<(), StoreError> {
-        self.person("pause", account).await.map(|_| ())
+        self.person("pause", account, &Line::MAIN).await.map(|_| ())
     }
 
-    async fn resume(&self, account: &AccountName) -> Result<(), StoreError> {
-        self.person("resume", account).await.map(|_| ())
+    async fn resume(&self, account: &AccountName, line: &Line) -> Result<(), StoreError> {
+        self.person("resume", account, line).await.map(|_| ())
     }
 
     async fn count_suspect(&self, fingerprint: &str, handling: &str) -> Result<u32, StoreError> {
@@ -170,13 +172,15 @@ impl Keys {
 }
 
 impl RedisStore {
-    fn keys(&self, account: &AccountName, id: &DeliveryId) -> Keys {
+    fn keys(&self, account: &AccountName, line: &Line, id: &DeliveryId) -> Keys {
         let tag = format!("{{{}:{account}}}", self.settings.prefix);
+        let of = |what: &str| format!("{tag}:{what}{}", line.suffix());
         Keys {
             claim: format!("{tag}:c:{id}"),
-            health: format!("{tag}:health"),
-            suspects: format!("{tag}:suspects"),
-            cleared: format!("{tag}:cleared"),
+            health: of("health"),
+            suspects: of("suspects"),
+            cleared: of("cleared"),
+            person: format!("{tag}:health"),
         }
     }
 
@@ -200,7 +204,7 @@ impl RedisStore {
     }
 
     fn claim_cmd(&self, request: &ClaimRequest) -> Cmd {
-        let keys = self.keys(&request.account, &request.id);
+        let keys = self.keys(&request.account, &request.line, &request.id);
         let remembered = request.remembered;
         let numbers = [
             millis(self.settings.lease).to_string(),
@@ -228,7 +232,8 @@ impl RedisStore {
             credentials_pause,
             longest,
         ];
-        self.scripts.claim.run([keys.claim.as_str(), &keys.health, &keys.suspects], args.map(str::as_bytes))
+        let keys = [keys.claim.as_str(), &keys.health, &keys.suspects, &keys.person];
+        self.scripts.claim.run(keys, args.map(str::as_bytes))
     }
 
     async fn settle(
@@ -239,7 +244,7 @@ impl RedisStore {
         signal: Signal,
         parts: &[&[u8]],
     ) -> Result<Fenced, StoreError> {
-        let keys = self.keys(&claim.account, &claim.id);
+        let keys = self.keys(&claim.account, &claim.line, &claim.id);
         let circuit = &self.settings.circuit;
         let numbers = [
             millis(ttl),
@@ -260,9 +265,15 @@ impl RedisStore {
         }
     }
 
-    async fn person(&self, what: &str, account: &AccountName) -> Result<Option<Pause>, StoreError> {
+    async fn person(
+        &self,
+        what: &str,
+        account: &AccountName,
+        line: &Line,
+    ) -> Result<Option<Pause>, StoreError> {
         let tag = format!("{{{}:{account}}}", self.settings.prefix);
-        let keys = [format!("{tag}:health"), format!("{tag}:suspects"), format!("{tag}:cleared")];
+        let of = |what: &str| format!("{tag}:{what}{}", line.suffix());
+        let keys = [of("health"), of("suspects"), of("cleared"), format!("{tag}:health")];
         let longest = millis(self.longest_pause()).to_string();
         let cmd =
             self.scripts.pause.run(keys.iter().map(String::as_str), [what, &longest].map(str::as_bytes));
@@ -302,6 +313,7 @@ fn read_answer(answer: &Value, request: &ClaimRequest, write_by: Instant) -> Opt
     let (Value::BulkString(kind), rest) = parts.split_first()? else { return None };
     match (kind.as_slice(), rest) {
         (b"a", [Value::Int(now), Value::Int(probe), history @ ..]) => Some(Answer::Acquired(Claim {
+            line: request.line.clone(),
             account: request.account.clone(),
             id: request.id.clone(),
             instance: request.instance.clone(),
@@ -354,6 +366,7 @@ mod tests {
 
     fn request() -> ClaimRequest {
         ClaimRequest {
+            line: Line::MAIN,
             account: AccountName::new("shop").unwrap(),
             id: DeliveryId::from(&crate::job::TransactionId::new("otp-1").unwrap()),
             instance: Instance::of("m", 0),

@@ -1,7 +1,10 @@
 -- An account's health, shared by all workers. Prepended to every script that reads or changes it.
+-- Where an account has several limits, each has a health of its own: they may go by other
+-- credentials and addresses.
 --
 -- Fields of the health hash (all absent while the account is well):
---   op  '1' while a person has paused the account; only resuming it removes this
+--   op  '1' while a person has paused the whole account: in the main health only; only resuming
+--       the account removes it
 --   pc  cause of the pause: 'circuit' or 'credentials'
 --   pu  end of the pause, ms; from then on the account is half open: one claim at a time probes it
 --   bo  length of the circuit's present pause, ms
@@ -15,11 +18,15 @@ local OPERATOR_WAIT_MS = 10000
 local PROBE_WAIT_MS = 1000
 
 local function read_health(key)
-  local v = redis.call('HMGET', key, 'op', 'pc', 'pu', 'bo', 'fl', 'pt', 'pe')
+  local v = redis.call('HMGET', key, 'pc', 'pu', 'bo', 'fl', 'pt', 'pe')
   return {
-    op = v[1] == '1', pc = v[2], pu = tonumber(v[3]) or 0, bo = tonumber(v[4]),
-    fl = tonumber(v[5]) or 0, pt = v[6], pe = tonumber(v[7]) or 0,
+    pc = v[1], pu = tonumber(v[2]) or 0, bo = tonumber(v[3]),
+    fl = tonumber(v[4]) or 0, pt = v[5], pe = tonumber(v[6]) or 0,
   }
+end
+
+local function paused_by_person(main)
+  return redis.call('HGET', main, 'op') == '1'
 end
 
 -- The rest of a pause, ms. No pause is set longer than `longest`, so a longer rest means that the

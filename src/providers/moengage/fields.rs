@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{delivery_time, target};
+use super::content::{self, CONTENT, PLATFORMS};
+use super::delivery_time::DELIVERY;
+use super::goals::GOALS;
+use super::settings::SETTINGS;
+use super::target::TARGET;
 use crate::providers::account::CREDENTIALS;
-use crate::providers::shape::{FILLED, Member, Shape, Special, object_schema, optional, required};
-
-/// The platforms that can be targeted.
-pub(super) const PLATFORMS: [&str; 3] = ["ANDROID", "IOS", "WEB"];
+use crate::providers::shape::{self, FILLED, Member, Shape, object_schema, optional, required};
 
 /// Whom a push is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,8 @@ impl Audience {
     const ALL: [Self; 3] = [Self::AllUsers, Self::CustomSegment, Self::User];
     const NAMES: [&'static str; 3] = [Self::AllUsers.name(), Self::CustomSegment.name(), Self::User.name()];
 
-    const fn name(self) -> &'static str {
+    /// As the provider spells it.
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::AllUsers => "All Users",
             Self::CustomSegment => "Custom Segment",
@@ -43,46 +45,43 @@ impl Audience {
     }
 }
 
-const GOAL: &[Member] =
-    &[required("name", FILLED), required("eventName", FILLED), optional("attrs", Shape::Object)];
+/// Where a push to a custom segment says which one.
+pub(super) const SEGMENT: Member = optional(
+    "customSegmentName",
+    Shape::Phrased { shape: &FILLED, allowed: "the segment's exact name: the audience is Custom Segment" },
+);
 
-const GOALS: Shape = Shape::List { min: 0, max: 5, item: &Shape::Members(GOAL) };
+/// Where a push to single users says which ones.
+pub(super) const USERS: Member = optional("targetUserAttributes", TARGET);
 
 const TAGS: Shape = Shape::List { min: 0, max: usize::MAX, item: &Shape::Text };
 
-const TARGET_PLATFORM: Shape = Shape::List { min: 1, max: 3, item: &Shape::OneOf(&PLATFORMS) };
+const TARGET_PLATFORM: Shape = Shape::Phrased {
+    // No document forbids to name one twice.
+    shape: &Shape::List { min: 1, max: usize::MAX, item: &Shape::OneOf(&PLATFORMS) },
+    allowed: "a list of one or more of ANDROID, IOS, WEB",
+};
 
-const APP_CONTENT: &[Member] = &[required("message", FILLED), required("title", FILLED)];
-
-const WEB_CONTENT: &[Member] = &[
-    required("message", FILLED),
-    required("title", FILLED),
-    required("redirectURL", FILLED),
-    required("iconURL", FILLED),
-];
-
-const CONTENT: &[Member] = &[
-    optional("ANDROID", Shape::Members(APP_CONTENT)),
-    optional("IOS", Shape::Members(APP_CONTENT)),
-    optional("WEB", Shape::Members(WEB_CONTENT)),
-];
-
-const DELIVERY: Special = Special { check: delivery_time::check, schema: delivery_time::schema };
-const TARGET: Special = Special { check: target::check, schema: target::schema };
-
-/// The members of the body.
+/// The members of the body. What an audience asks for beside them is checked where the audience is
+/// known.
 pub(super) static BODY: &[Member] = &[
     required("campaignName", Shape::Filled { least: 5 }),
     optional("requestType", Shape::OneOf(&["push"])),
     required("targetPlatform", TARGET_PLATFORM),
     required("targetAudience", Shape::OneOf(&Audience::NAMES)),
-    optional("customSegmentName", FILLED),
-    optional("targetUserAttributes", Shape::Special(TARGET)),
-    required("payload", Shape::Members(CONTENT)),
-    required("campaignDelivery", Shape::Special(DELIVERY)),
+    optional(SEGMENT.name, Shape::Any),
+    optional(USERS.name, Shape::Any),
+    required(
+        "payload",
+        Shape::Phrased {
+            shape: &Shape::Members(&CONTENT),
+            allowed: "an object with content for each platform",
+        },
+    ),
+    required("campaignDelivery", DELIVERY),
     optional("campaignTags", TAGS),
     optional("conversionGoals", GOALS),
-    optional("advancedSettings", Shape::Object),
+    optional("advancedSettings", Shape::Members(SETTINGS)),
 ];
 
 /// The JSON Schema of a `sendPush` payload.
@@ -90,17 +89,18 @@ pub(super) fn send_push_schema() -> Value {
     let mut schema = object_schema(&[BODY, CREDENTIALS]);
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("MoEngage sendPush, without appId and signature");
-    schema["allOf"] = json!([
-        needs(Audience::CustomSegment, "customSegmentName"),
-        needs(Audience::User, "targetUserAttributes"),
-    ]);
+    schema["allOf"] = json!([needs(Audience::CustomSegment, SEGMENT), needs(Audience::User, USERS),]);
+    content::refine_schema(&mut schema["properties"]["payload"]);
     schema
 }
 
-fn needs(audience: Audience, member: &str) -> Value {
+fn needs(audience: Audience, member: Member) -> Value {
     json!({
         "if": {"properties": {"targetAudience": {"const": audience.name()}}, "required": ["targetAudience"]},
-        "then": {"required": [member]},
+        "then": {
+            "properties": {member.name: shape::schema(&member.shape)},
+            "required": [member.name],
+        },
     })
 }
 

@@ -59,7 +59,8 @@ mod tests {
             account.base_url = reqwest::Url::parse("http://127.0.0.1:9999/moe/").unwrap();
         });
         let (request, _) = sent(&proxied, push("All Users"));
+        let planned = proxied.plan(&job(push("All Users"))).unwrap();
         assert_eq!(request.url.as_str(), "http://127.0.0.1:9999/moe/v2/transaction/sendpush");
-        assert_eq!(proxied.warm_up_url().as_str(), "http://127.0.0.1:9999/");
+        assert_eq!(proxied.warm_up_url(planned[0].as_ref().unwrap()).as_str(), "http://127.0.0.1:9999/");
     }
 }

@@ -18,6 +18,8 @@ pub(super) fn sign(workspace_id: &str, campaign_name: &str, push_key: &str) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::providers::Gateway;
+    use crate::providers::moengage::tests::{gateway, planned, push};
 
     #[test]
     fn vectors() {
@@ -27,6 +29,20 @@ mod tests {
             ("Grüße|A", "0e515318729ea9d2d708ef2fa92ea4f7cd6f56f14fe11e5d1ff287515e673933"),
         ] {
             assert_eq!(sign("DEMO01_DEBUG", name, "push-key-1"), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_body_signs_the_very_name_that_it_carries() {
+        for name in
+            ["Order updates", " Order updates ", "Grüße|A", "Gru\u{308}ße", "a \"b\" \\ c\n", "推送通知 👋"]
+        {
+            let mut payload = push("User");
+            payload["campaignName"] = name.into();
+            let request = gateway().request(&[&planned(&gateway(), payload)]);
+            let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            assert_eq!(body["campaignName"], name);
+            assert_eq!(body["signature"], sign("DEMO01_DEBUG", name, "push-key-1"), "{name:?}");
         }
     }
 }

@@ -4,7 +4,14 @@ use serde_json::{Value, json};
 
 use crate::job::Object;
 use crate::providers::shape::{
-    self, FILLED, Member, Place, Report, Shape, check_members, describe, optional, required,
+    self, FILLED, Member, Place, Report, Shape, Special, check_members, describe, optional, required,
+    unknown_members,
+};
+
+/// The member's shape, where the audience is `User`.
+pub(super) const TARGET: Shape = Shape::Phrased {
+    shape: &Shape::Special(Special { check, schema }),
+    allowed: "an object with attribute, comparisonParameter and attributeValue: the audience is User",
 };
 
 /// Attributes that need no `isCustom`.
@@ -20,16 +27,22 @@ const STANDARD: [&str; 6] = [
 /// The values of a comparison with `in`.
 const MANY: Shape = Shape::List { min: 1, max: 50, item: &FILLED };
 
+/// The ways to compare, each with what it compares to.
+const COMPARISONS: [(&str, Shape); 2] = [("is", FILLED), ("in", MANY)];
+
 const MEMBERS: &[Member] = &[
     required("attribute", FILLED),
-    required("comparisonParameter", Shape::OneOf(&["is", "in"])),
+    required("comparisonParameter", Shape::OneOf(&[COMPARISONS[0].0, COMPARISONS[1].0])),
     // The value's own shape depends on the comparison.
-    required("attributeValue", Shape::Any),
+    required(
+        "attributeValue",
+        Shape::Phrased { shape: &Shape::Any, allowed: "a text for is, a list of 1 to 50 texts for in" },
+    ),
     optional("isCustom", Shape::Boolean),
 ];
 
 /// Checks the members, then what they must be together.
-pub(super) fn check(value: &Value, place: Place<'_>, report: &mut Report) {
+fn check(value: &Value, place: Place<'_>, report: &mut Report) {
     let Some(target) = value.as_object() else {
         report.add(place, describe(value), "an object");
         return;
@@ -50,17 +63,29 @@ fn check_attribute(target: &Object, place: Place<'_>, report: &mut Report) {
 
 fn check_value(target: &Object, place: Place<'_>, report: &mut Report) {
     let Some(value) = target.get("attributeValue") else { return };
-    let at = place.member("attributeValue");
-    match target.get("comparisonParameter").and_then(Value::as_str) {
-        Some("is") => shape::check(&FILLED, value, at, report),
-        Some("in") => shape::check(&MANY, value, at, report),
-        Some(_) | None => {}
+    let comparison = target.get("comparisonParameter").and_then(Value::as_str);
+    if let Some((_, shape)) = COMPARISONS.iter().find(|(name, _)| comparison == Some(name)) {
+        shape::check(shape, value, place.member("attributeValue"), report);
     }
 }
 
-/// The JSON Schema.
-pub(super) fn schema() -> Value {
+fn schema() -> Value {
     let mut schema = shape::object_schema(&[MEMBERS]);
-    schema["properties"]["attributeValue"] = json!({"type": ["string", "array"]});
+    let compared = COMPARISONS.map(|(name, shape)| {
+        json!({"properties": {
+            "comparisonParameter": {"const": name},
+            "attributeValue": shape::schema(&shape),
+        }})
+    });
+    let named = [
+        json!({"properties": {"attribute": {"enum": STANDARD}}}),
+        json!({"properties": {"isCustom": {"const": true}}, "required": ["isCustom"]}),
+    ];
+    schema["allOf"] = json!([{"anyOf": compared}, {"anyOf": named}]);
     schema
+}
+
+/// Warns of unknown members.
+pub(super) fn warn(target: &Object, place: Place<'_>, report: &mut Report) {
+    unknown_members(&[MEMBERS], target, place, report);
 }

@@ -24,7 +24,17 @@ pub(super) fn is_exempt(notification: &Object, most_devices: usize) -> bool {
 /// Whether this is an SMS: the platform says so, or a device looks like a telephone number, since
 /// naming the platform is optional.
 pub(super) fn may_be_sms(notification: &Object) -> bool {
-    is_sms(notification) || listed(notification, "devices").any(|device| device.trim_start().starts_with('+'))
+    is_sms(notification) || listed(notification, "devices").any(may_be_telephone)
+}
+
+/// Whether a text begins with a plus sign, or is nothing but digits and what people write between
+/// those of a telephone number.
+fn may_be_telephone(device: &str) -> bool {
+    const PLUS: [char; 2] = ['+', '\u{ff0b}'];
+    let between =
+        |c: char| c.is_whitespace() || PLUS.contains(&c) || "-\u{2010}\u{2011}\u{2013}().,/".contains(c);
+    device.trim_start().starts_with(PLUS)
+        || (device.contains(char::is_numeric) && device.chars().all(|c| c.is_numeric() || between(c)))
 }
 
 /// Whether the platform of an SMS is named.
@@ -62,6 +72,11 @@ mod tests {
             (10, json!({"send_date": "now", "devices": ["+1234567890"], "platforms": [18]}), false),
             (10, json!({"send_date": "now", "devices": ["abc"], "platforms": [1, 18]}), false),
             (10, json!({"send_date": "now", "devices": ["+1234567890"]}), false),
+            (10, json!({"send_date": "now", "devices": ["\u{ff0b}49 170 1234567"]}), false),
+            (10, json!({"send_date": "now", "devices": ["00491701234567"]}), false),
+            (10, json!({"send_date": "now", "devices": ["d", "(0170) 123-45.67"]}), false),
+            (10, json!({"send_date": "now", "devices": ["0170a1234567"]}), true),
+            (10, json!({"send_date": "now", "devices": ["---"]}), true),
         ];
         for (most, notification, expected) in cases {
             assert_eq!(is_exempt(notification.as_object().unwrap(), most), expected, "{most} {notification}");

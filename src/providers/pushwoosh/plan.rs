@@ -1,5 +1,6 @@
 //! From a `createMessage` job to its deliveries: identity, class, and who may share a request.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -23,6 +24,7 @@ const FRAME: usize = 4096;
 pub(super) fn create_message(account: &Account, job: &Job) -> Result<Planned, Vec<Finding>> {
     let context = Context {
         job: &job.transaction_id,
+        position: None,
         default_application: account.application.as_deref(),
         require_targeting: account.require_targeting,
     };
@@ -40,23 +42,52 @@ pub(super) fn create_message(account: &Account, job: &Job) -> Result<Planned, Ve
     let key = canonical(&Value::Object(request::envelope(account, &rest))).into();
     let split = Split { account, job, rest: &rest, key };
     let several = notifications.len() > 1;
-    let entries = notifications.iter().zip(checked).enumerate();
+    let identities = identities(job, notifications).into_iter().map(|(id, _)| id);
+    let entries = notifications.iter().zip(identities).zip(checked);
     Ok(entries
-        .map(|(index, (notification, findings))| {
-            split.entry(several.then_some(index), notification, findings)
-        })
+        .map(|((notification, id), findings)| split.entry(several, notification, id, findings))
         .collect())
+}
+
+/// The identity of each notification: its own if that is valid and no other one's of this job, else
+/// the one that paceline gives. Two under one would be one delivery, and the second never sent. With
+/// it, whether its own was another one's.
+fn identities(job: &Job, notifications: &[Value]) -> Vec<(DeliveryId, bool)> {
+    let mut seen = HashSet::new();
+    let several = notifications.len() > 1;
+    let one = |(index, notification): (usize, &Value)| {
+        let position = several.then_some(index);
+        let own = notification.get("transactionId").and_then(Value::as_str);
+        let own = own.and_then(|text| DeliveryId::own(&job.transaction_id, text, position).ok());
+        let repeated = own.as_ref().is_some_and(|id| seen.contains(id));
+        let given = || match position {
+            Some(index) => DeliveryId::nth(&job.transaction_id, index),
+            None => (&job.transaction_id).into(),
+        };
+        let id = own.filter(|_| !repeated).unwrap_or_else(given);
+        seen.insert(id.clone());
+        (id, repeated)
+    };
+    notifications.iter().enumerate().map(one).collect()
 }
 
 fn check_all(job: &Job, notifications: &[Value], context: Context<'_>) -> Vec<Vec<Finding>> {
     let place = Place::Payload.member(NOTIFICATIONS.name);
     let has_group = job.payload.contains_key("applications_group");
-    let one = |(index, notification)| {
+    let several = notifications.len() > 1;
+    let one = |(index, (notification, (_, repeated)))| {
         let mut report = Report::new(SOURCE);
-        check_notification(notification, has_group, context, place.item(index), &mut report);
+        let context = Context { position: several.then_some(index), ..context };
+        let at = place.item(index);
+        check_notification(notification, has_group, context, at, &mut report);
+        if repeated {
+            let allowed = "one of its own for each notification, or none: then paceline gives one";
+            let found = "the transactionId of another notification of this job";
+            report.add_from(CONTRACT, at.member("transactionId"), found, allowed);
+        }
         report.into_findings()
     };
-    notifications.iter().enumerate().map(one).collect()
+    notifications.iter().zip(identities(job, notifications)).enumerate().map(one).collect()
 }
 
 fn check_copies(job: &Job, rest: &Object, notifications: usize, report: &mut Report) {
@@ -88,15 +119,15 @@ struct Split<'a> {
 }
 
 impl Split<'_> {
-    /// `index` when the job has several notifications.
+    /// `several` when the job has more than one notification.
     fn entry(
         &self,
-        index: Option<usize>,
+        several: bool,
         notification: &Value,
+        id: DeliveryId,
         findings: Vec<Finding>,
     ) -> Result<Delivery, Unfit> {
-        let id = self.identity(index, notification);
-        let job = Arc::new(self.only(index.is_some(), notification, &id));
+        let job = Arc::new(self.only(several, notification, &id));
         if !findings.is_empty() {
             return Err(Unfit { id, job, findings });
         }
@@ -106,14 +137,6 @@ impl Split<'_> {
             Class::Exempt => None,
         };
         Ok(Delivery { id, job, class, batch })
-    }
-
-    /// The notification's own identity if it has a valid one, else the one that paceline gives.
-    fn identity(&self, index: Option<usize>, notification: &Value) -> DeliveryId {
-        let job = &self.job.transaction_id;
-        let own = notification.get("transactionId").and_then(Value::as_str);
-        own.and_then(|text| DeliveryId::own(job, text).ok())
-            .unwrap_or_else(|| index.map_or_else(|| job.into(), |index| DeliveryId::nth(job, index)))
     }
 
     /// The job with this one notification in it.

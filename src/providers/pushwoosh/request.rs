@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fields::NOTIFICATIONS;
+use super::fields::dates::whole_minutes;
 use super::{Account, conditions};
 use crate::job::{Delivery, DeliveryId, Job, Object};
 use crate::ports::WireRequest;
@@ -22,7 +23,8 @@ pub(super) fn create_message(account: &Account, deliveries: &[&Delivery]) -> Wir
     call(account, "createMessage", request)
 }
 
-fn call(account: &Account, name: &str, request: Object) -> WireRequest {
+/// A call of the provider, of what stands inside `request`, `auth` included.
+pub(super) fn call(account: &Account, name: &str, request: Object) -> WireRequest {
     WireRequest {
         method: reqwest::Method::POST,
         url: endpoint(&account.base_url, &format!("json/1.3/{name}")),
@@ -64,11 +66,21 @@ pub(super) fn is_own_application(account: &Account, payload: &Object) -> bool {
 pub(super) fn notification(job: &Job, id: &DeliveryId) -> Object {
     let given = job.payload.get(NOTIFICATIONS.name).and_then(|list| list.get(0)).and_then(Value::as_object);
     let mut notification = given.cloned().unwrap_or_default();
-    // The document marks it as required in one place and omits it in others: always sent.
-    notification.entry("ignore_user_timezone").or_insert(Value::Bool(false));
-    notification.insert("transactionId".to_owned(), id.as_str().into());
+    complete(&mut notification, id);
     conditions::complete(&mut notification);
     notification
+}
+
+/// Gives a message what it is always sent with.
+pub(super) fn complete(message: &mut Object, id: &DeliveryId) {
+    // The document marks it as required in one place and omits it in others: always sent.
+    message.entry("ignore_user_timezone").or_insert(Value::Bool(false));
+    message.insert("transactionId".to_owned(), id.as_str().into());
+    if let Some(Value::String(date)) = message.get_mut("send_date")
+        && let Some(minutes) = whole_minutes(date)
+    {
+        *date = minutes.to_owned();
+    }
 }
 
 /// The address that opens a connection without being a call.

@@ -1,13 +1,17 @@
-//! What a `createMessage` payload must keep to before anything is sent.
+//! What a payload must keep to before anything is sent: `createMessage` whole, and of
+//! `createTargetedMessage` what it has in common with it. `warnings` holds what breaks no rule.
 
 use serde_json::Value;
 
 use super::exempt::is_sms;
-use super::fields::{ENVELOPE, MOST_NOTIFICATIONS, NOTIFICATION, PLATFORM, WRAPPER, listed};
-use super::{conditions, fields};
+use super::fields::{
+    ENVELOPE, MESSAGE, MOST_NOTIFICATIONS, TARGETING, WRAPPER, is_for_safari_only, platforms,
+};
 use crate::job::{DeliveryId, Object, TransactionId};
-use crate::providers::account::CREDENTIALS;
-use crate::providers::shape::{Place, Report, check_members, describe, unknown_members};
+use crate::providers::account::refuse_credentials;
+use crate::providers::shape::{Place, Report, check_members, describe};
+
+pub(super) mod warnings;
 
 /// The document behind most rules.
 pub(super) const SOURCE: &str = "Pushwoosh Messages API";
@@ -18,13 +22,12 @@ pub(super) const CAUTION: &str = "paceline, the safest reading of the Pushwoosh 
 /// The source of rules about jobs.
 pub(super) const CONTRACT: &str = "paceline, the format of a job";
 
-/// The most warnings for one job.
-const MOST_WARNINGS: usize = 100;
-
 /// What the account says that a rule depends on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) job: &'a TransactionId,
+    /// Which of several notifications it is about.
+    pub(super) position: Option<usize>,
     pub(super) default_application: Option<&'a str>,
     pub(super) require_targeting: bool,
 }
@@ -39,7 +42,7 @@ pub(super) fn check_request<'a>(
     report: &mut Report,
 ) -> Option<&'a [Value]> {
     let place = Place::Payload;
-    check_members(CREDENTIALS, payload, place, report);
+    refuse_credentials(payload, place, report);
     if let Some(wrapped) = payload.get(WRAPPER) {
         check_wrapper(wrapped, place.member(WRAPPER), report);
         return None;
@@ -49,17 +52,17 @@ pub(super) fn check_request<'a>(
     let notifications = check_count(payload, report)?;
     for (index, notification) in notifications.iter().enumerate() {
         if let Some(object) = notification.as_object() {
-            check_members(CREDENTIALS, object, place.member("notifications").item(index), report);
+            refuse_credentials(object, place.member("notifications").item(index), report);
         }
     }
     Some(notifications)
 }
 
-fn check_wrapper(wrapped: &Value, place: Place<'_>, report: &mut Report) {
+pub(super) fn check_wrapper(wrapped: &Value, place: Place<'_>, report: &mut Report) {
     let allowed = "nothing: the payload is the inside of the documented `request`, without `auth`";
     report.add_from(CONTRACT, place, describe(wrapped), allowed);
     if let Some(object) = wrapped.as_object() {
-        check_members(CREDENTIALS, object, place, report);
+        refuse_credentials(object, place, report);
     }
 }
 
@@ -109,17 +112,35 @@ pub(super) fn check_notification(
         report.add(place, describe(notification), "an object");
         return;
     };
-    check_members(NOTIFICATION, object, place, report);
-    check_own_id(object, context.job, place, report);
+    check_message(object, is_for_safari_only(object), (context.job, context.position), place, report);
+    check_members(TARGETING, object, place, report);
     check_targeting(object, has_group, context, place, report);
     check_sms(object, place, report);
 }
 
-fn check_own_id(notification: &Object, job: &TransactionId, place: Place<'_>, report: &mut Report) {
+/// Checks what a message says beside whom it goes to. `only_safari`: it goes to no other platform.
+pub(super) fn check_message(
+    message: &Object,
+    only_safari: bool,
+    of: (&TransactionId, Option<usize>),
+    place: Place<'_>,
+    report: &mut Report,
+) {
+    check_members(MESSAGE, message, place, report);
+    platforms::check(message, only_safari, place, report);
+    check_own_id(message, of, place, report);
+}
+
+fn check_own_id(
+    notification: &Object,
+    (job, position): (&TransactionId, Option<usize>),
+    place: Place<'_>,
+    report: &mut Report,
+) {
     let Some(own) = notification.get("transactionId") else { return };
     let at = place.member("transactionId");
     let allowed = "1 to 128 of A-Z a-z 0-9 . _ : -, or none: then paceline gives one";
-    match own.as_str().map(|text| DeliveryId::own(job, text)) {
+    match own.as_str().map(|text| DeliveryId::own(job, text, position)) {
         Some(Ok(_)) => {}
         Some(Err(error)) => report.add_from(CONTRACT, at, format!("a text that {}", short(&error)), allowed),
         None => report.add_from(CONTRACT, at, describe(own), allowed),
@@ -156,7 +177,7 @@ fn check_targeting(
     }
 }
 
-fn is_targeted(notification: &Object) -> bool {
+pub(super) fn is_targeted(notification: &Object) -> bool {
     ["users", "devices", "filter", "conditions"].iter().any(|name| notification.contains_key(*name))
 }
 
@@ -175,57 +196,6 @@ fn check_sms(notification: &Object, place: Place<'_>, report: &mut Report) {
     if notification.contains_key("users") {
         let allowed = "nothing: with users the devices are ignored, and an SMS goes to a device";
         report.add_from(CAUTION, place.member("users"), "users beside an SMS", allowed);
-    }
-}
-
-/// Things worth knowing that break no rule.
-pub(super) fn warnings(payload: &Object) -> Report {
-    let mut report = Report::new(SOURCE);
-    let place = Place::Payload;
-    let extra = [fields::NOTIFICATIONS];
-    unknown_members(&[ENVELOPE, CREDENTIALS, &extra], payload, place, &mut report);
-    let notifications = payload.get("notifications").and_then(Value::as_array);
-    let at = place.member("notifications");
-    for (index, notification) in notifications.into_iter().flatten().enumerate() {
-        if report.len() >= MOST_WARNINGS {
-            break;
-        }
-        if let Some(object) = notification.as_object() {
-            warn_notification(object, at.item(index), &mut report);
-        }
-    }
-    report
-}
-
-fn warn_notification(notification: &Object, place: Place<'_>, report: &mut Report) {
-    unknown_members(&[NOTIFICATION, PLATFORM, CREDENTIALS], notification, place, report);
-    warn_targeting(notification, place, report);
-    for index in conditions::pairs(notification) {
-        let conditions = place.member("conditions");
-        let at = conditions.item(index);
-        report.add_from(CAUTION, at, "a condition without operand", "an operand; an empty text is added");
-    }
-}
-
-fn warn_targeting(notification: &Object, place: Place<'_>, report: &mut Report) {
-    let has = |name: &str| notification.contains_key(name);
-    if !is_targeted(notification) {
-        let allowed = "this, if every subscriber is meant; else users, devices, filter or conditions";
-        report.add(place, "no targeting, which is every subscriber", allowed);
-    }
-    if has("users") && has("devices") {
-        report.add(place.member("devices"), "devices beside users", "this, but devices are ignored");
-    }
-    for name in ["filter", "conditions"].into_iter().filter(|name| has("devices") && has(name)) {
-        report.add(place.member(name), "a condition beside devices", "this, but it is ignored");
-    }
-    let few = has("devices") && listed(notification, "devices").count() < 10;
-    if few && has("platforms") && !is_sms(notification) {
-        report.add(
-            place.member("platforms"),
-            "platforms beside fewer than 10 devices",
-            "this, but it is ignored",
-        );
     }
 }
 

@@ -1,9 +1,13 @@
-//! Pushwoosh as `paceline simulate` and the tests play it: `POST /json/1.3/createMessage`.
+//! Pushwoosh as `paceline simulate` and the tests play it: `POST /json/1.3/<operation>`.
 //!
 //! Written from the provider's documentation and not from paceline's own rules, so that each
 //! checks the other. What the documentation leaves open is played the way that is hardest for a
 //! client: structure is checked strictly, and ten devices are free while fewer than ten are not
 //! stored.
+//!
+//! Reading order: `notification` (what one message must look like), `conditions` (of its tags), `create` and `targeted`
+//! (the two calls that send), `messages` (what is stored of them, and the calls about one
+//! message), `history`.
 //!
 //! Markers, for tests that want an answer without a fault of the whole provider:
 //! - a content with the word `faulty` in it is a faulty notification;
@@ -17,10 +21,15 @@ use serde_json::{Map, Value, json};
 
 use crate::simulator::engine::whole_seconds;
 use crate::simulator::{
-    Account, Answer, Call, Fate, Named, Performed, Request, Rules, Simulated, Throttling,
+    Account, Answer, Call, Fate, Moment, Named, Over, Performed, Pool, Request, Rules, Simulated, Throttling,
 };
 
+mod conditions;
+mod create;
+mod history;
+mod messages;
 mod notification;
+mod targeted;
 
 const PATH: &str = "/json/1.3/";
 const MAX_BODY_BYTES: usize = 10_000_000;
@@ -38,15 +47,71 @@ const DENIED: &str = "Access denied or application not found";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
     CreateMessage,
+    CreateTargetedMessage,
+    DeleteMessage,
+    CancelMessage,
+    GetMessageDetails,
+    GetPushHistory,
 }
 
 impl Operation {
-    const ALL: [Self; 1] = [Self::CreateMessage];
+    const ALL: [Self; 6] = [
+        Self::CreateMessage,
+        Self::CreateTargetedMessage,
+        Self::DeleteMessage,
+        Self::CancelMessage,
+        Self::GetMessageDetails,
+        Self::GetPushHistory,
+    ];
+    const NAMES: [&'static str; 6] = {
+        let mut names = [""; 6];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = Self::ALL[index].name();
+            index += 1;
+        }
+        names
+    };
 
-    const fn as_str(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::CreateMessage => "createMessage",
+            Self::CreateTargetedMessage => "createTargetedMessage",
+            Self::DeleteMessage => "deleteMessage",
+            Self::CancelMessage => "cancelMessage",
+            Self::GetMessageDetails => "getMessageDetails",
+            Self::GetPushHistory => "getPushHistory",
         }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.name() == name)
+    }
+
+    /// What a request is about, one by one.
+    fn deliveries(self, content: &Map<String, Value>) -> Vec<Named> {
+        match self {
+            Self::CreateMessage => create::notifications(content).iter().map(create::named).collect(),
+            Self::CreateTargetedMessage => vec![targeted::named(content)],
+            Self::DeleteMessage | Self::CancelMessage | Self::GetMessageDetails => {
+                vec![Named { id: messages::wanted(content), key: None }]
+            }
+            Self::GetPushHistory => vec![Named::default()],
+        }
+    }
+
+    /// The limit that a request uses up.
+    fn pool(self, content: &Map<String, Value>, rules: &Rules) -> Option<Pool> {
+        let counted = match self {
+            Self::CreateMessage => {
+                notification::counted(create::notifications(content), rules.exempt_devices)
+            }
+            Self::CreateTargetedMessage => true,
+            Self::DeleteMessage | Self::CancelMessage | Self::GetMessageDetails | Self::GetPushHistory => {
+                false
+            }
+        };
+        counted.then_some(Pool::Main)
     }
 }
 
@@ -62,17 +127,23 @@ impl Simulated for Simulator {
         Rules {
             requests: Some(600),
             window: Duration::from_secs(60),
+            pools: Default::default(),
             throttling: Throttling::Status,
             duplicate_window: Some(Duration::from_secs(300)),
+            targeted_duplicate_window: Some(Duration::from_secs(24 * 60 * 60)),
             exempt_devices: 10,
             credentials: None,
+            campaign_credentials: None,
         }
     }
 
+    fn operations(&self) -> &'static [&'static str] {
+        &Operation::NAMES
+    }
+
     fn operation(&self, method: &Method, path: &str) -> Option<&'static str> {
-        let name = path.strip_prefix(PATH)?;
-        let known = Operation::ALL.into_iter().map(Operation::as_str).find(|known| *known == name)?;
-        (method == Method::POST).then_some(known)
+        let found = Operation::parse(path.strip_prefix(PATH)?)?;
+        (method == Method::POST).then_some(found.name())
     }
 
     fn read(&self, operation: &'static str, request: &Request, rules: &Rules) -> Result<Call, Answer> {
@@ -84,36 +155,42 @@ impl Simulated for Simulator {
         let Some(Value::Object(content)) = body.get_mut("request").map(Value::take) else {
             return Err(malformed());
         };
-        let notifications = content.get("notifications").and_then(Value::as_array);
-        if notifications.is_some_and(|list| list.len() > MAX_NOTIFICATIONS) {
+        if create::notifications(&content).len() > MAX_NOTIFICATIONS {
             return Err(malformed());
         }
-        let list = notifications.map(Vec::as_slice).unwrap_or_default();
+        let played = Operation::parse(operation).ok_or_else(malformed)?;
         Ok(Call {
             operation,
-            credential: content.get("auth").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            counted: notification::counted(list, rules.exempt_devices),
-            deliveries: list.iter().map(named).collect(),
+            credential: text(&content, "auth").unwrap_or_default().to_owned(),
+            secret: String::new(),
+            subject: String::new(),
+            pool: played.pool(&content, rules),
+            deliveries: played.deliveries(&content),
             content: Value::Object(content),
         })
     }
 
-    fn denied(&self, call: &Call, accepted: &[String]) -> Option<Answer> {
-        let known = accepted.contains(&call.credential);
-        (!known).then(|| argument_error(DENIED, &[]))
+    fn denied(&self, call: &Call, rules: &Rules) -> Option<Answer> {
+        let known = match &rules.credentials {
+            Some(accepted) => accepted.contains(&call.credential),
+            None => !call.credential.is_empty(),
+        };
+        (!known).then(|| argument_error(DENIED, response_of_error(call)))
     }
 
-    fn throttled(&self, _: &Call, rules: &Rules, wait: Duration) -> Answer {
+    fn throttled(&self, call: &Call, rules: &Rules, over: Over, _: Moment) -> Answer {
         match rules.throttling {
-            Throttling::Status => self.failure(429).with_header("retry-after", whole_seconds(wait)),
+            Throttling::Status => {
+                self.failure(call.operation, 429).with_header("retry-after", whole_seconds(over.wait))
+            }
             Throttling::Body => {
-                let most = rules.requests.unwrap_or_default();
-                argument_error(&format!("Request limit exceeded: {most} requests per minute"), &[])
+                let message = format!("Request limit exceeded: {} requests per minute", over.limit);
+                argument_error(&message, response_of_error(call))
             }
         }
     }
 
-    fn failure(&self, status: u16) -> Answer {
+    fn failure(&self, _: &'static str, status: u16) -> Answer {
         let message = match status {
             401 => "Unauthorized",
             429 => "Too Many Requests",
@@ -123,107 +200,42 @@ impl Simulated for Simulator {
         Answer::json(status, &json!({"status_code": status, "status_message": message, "response": null}))
     }
 
-    fn perform(&self, call: &Call, account: &mut Account, rules: &Rules, now: Duration) -> Performed {
-        if let Some(problem) = problem_of_request(&call.content) {
-            let fates = vec![Fate::Refused; call.deliveries.len()];
-            return Performed { answer: argument_error(problem, &[]), fates };
+    fn perform(&self, call: &Call, account: &mut Account, rules: &Rules, now: Moment) -> Performed {
+        let empty = Map::new();
+        let content = call.content.as_object().unwrap_or(&empty);
+        match Operation::parse(call.operation) {
+            Some(Operation::CreateMessage) => create::perform(content, account, rules, now),
+            Some(Operation::CreateTargetedMessage) => targeted::perform(content, account, rules, now),
+            Some(Operation::DeleteMessage) => messages::delete(content, account.state(), now),
+            Some(Operation::CancelMessage) => messages::cancel(content, account.state(), now),
+            Some(Operation::GetMessageDetails) => messages::details(content, account.state(), now),
+            Some(Operation::GetPushHistory) => history::perform(content, account.state(), now),
+            None => refused("no such operation"),
         }
-        create(call, &mut Sending { account, rules, now })
     }
 }
 
-fn named(notification: &Value) -> Named {
-    let id = notification.get("transactionId").and_then(Value::as_str).map(str::to_owned);
-    Named { key: id.clone(), id }
+/// A member that is a text and not empty.
+fn text<'a>(content: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    content.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// What is wrong with the request as a whole.
-fn problem_of_request(content: &Value) -> Option<&'static str> {
-    let text = |key: &str| content.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let application = match (text("application"), text("applications_group")) {
-        (Some(application), None) | (None, Some(application)) => application,
-        (Some(_), Some(_)) => return Some("application and applications_group can't be used together"),
-        (None, None) => return Some("application is required"),
-    };
-    if text("auth").is_none() || application.starts_with("unknown") {
-        return Some(DENIED);
-    }
-    match content.get("notifications") {
-        Some(Value::Array(list)) if !list.is_empty() => None,
-        Some(_) | None => Some("\"notifications\" must be a non-empty array"),
-    }
+/// What stands under `response` beside an error: `createMessage` lists the codes of what was sent.
+fn response_of_error(call: &Call) -> Value {
+    if call.operation == Operation::CreateMessage.name() { json!({"Messages": []}) } else { Value::Null }
 }
 
-struct Sending<'a> {
-    account: &'a mut Account,
-    rules: &'a Rules,
-    now: Duration,
+fn argument_error(message: &str, response: Value) -> Answer {
+    Answer::json(200, &json!({"status_code": 210, "status_message": message, "response": response}))
 }
 
-/// Sends the notifications one by one; the first faulty one ends it.
-fn create(call: &Call, sending: &mut Sending<'_>) -> Performed {
-    let group = call.content.get("applications_group").is_some_and(Value::is_string);
-    let list = call.content.get("notifications").and_then(Value::as_array);
-    let list = list.map(Vec::as_slice).unwrap_or_default();
-    let mut codes = Vec::new();
-    let mut fates = Vec::new();
-    let mut unknown = Map::new();
-    for notification in list {
-        if let Some(problem) = notification::problem(notification, group) {
-            fates.push(Fate::Refused);
-            fates.resize(list.len(), Fate::NotReached);
-            return Performed { answer: argument_error(&problem, &codes), fates };
-        }
-        let (code, fate) = sending.send(notification);
-        note_unknown(&mut unknown, &code, notification);
-        codes.push(code);
-        fates.push(fate);
-    }
-    let mut response = json!({"Messages": codes});
-    if !unknown.is_empty() {
-        response["UnknownDevices"] = Value::Object(unknown);
-    }
-    let body = json!({"status_code": 200, "status_message": "OK", "response": response});
-    Performed { answer: Answer::json(200, &body), fates }
+/// A refusal of a call that is one delivery.
+fn refused(message: &str) -> Performed {
+    Performed { answer: argument_error(message, Value::Null), fates: vec![Fate::Refused] }
 }
 
-impl Sending<'_> {
-    fn send(&mut self, notification: &Value) -> (String, Fate) {
-        let id = notification.get("transactionId").and_then(Value::as_str).unwrap_or_default();
-        let key = format!("createMessage/{id}");
-        if !id.is_empty()
-            && let Some(code) = self.account.recall(&key, self.now)
-        {
-            return (code.to_owned(), Fate::Suppressed(code.to_owned()));
-        }
-        let code = if notification::is_stored(notification, self.rules.exempt_devices) {
-            self.account.new_code()
-        } else {
-            NO_CODE.to_owned()
-        };
-        if !id.is_empty() {
-            let until = self.rules.duplicate_window.map(|window| self.now + window);
-            self.account.remember(key, code.clone(), until, self.now);
-        }
-        (code.clone(), Fate::Accepted(code))
-    }
-}
-
-/// Devices stand under their message's code; those of several messages without one share a place.
-fn note_unknown(unknown: &mut Map<String, Value>, code: &str, notification: &Value) {
-    let tokens = notification::unknown_devices(notification);
-    if tokens.is_empty() {
-        return;
-    }
-    let place = unknown.entry(code).or_insert_with(|| json!([]));
-    if let Value::Array(list) = place {
-        list.extend(tokens.into_iter().map(Value::from));
-    }
-}
-
-fn argument_error(message: &str, codes: &[String]) -> Answer {
-    let body = json!({"status_code": 210, "status_message": message, "response": {"Messages": codes}});
-    Answer::json(200, &body)
+fn ok(response: Value) -> Answer {
+    Answer::json(200, &json!({"status_code": 200, "status_message": "OK", "response": response}))
 }
 
 #[cfg(test)]

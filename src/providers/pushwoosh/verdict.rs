@@ -1,4 +1,4 @@
-//! What Pushwoosh's answers mean.
+//! What Pushwoosh's answers mean: to `createMessage` here, to `createTargetedMessage` in `targeted`.
 
 use serde_json::{Value, json};
 
@@ -6,14 +6,59 @@ use super::fields::{NOTIFICATIONS, listed};
 use super::{Account, request};
 use crate::job::{Delivery, Object};
 use crate::ports::WireAnswer;
-use crate::providers::answer::{by_status, clean, retry_after, speaks_of_rate_limit, texts};
+use crate::providers::answer::{by_status, retry_after};
 use crate::verdict::{Acceptance, Rest, Verdict};
+use words::Words;
+
+pub(super) mod targeted;
+pub(super) mod words;
 
 /// `status_code`: done.
-const DONE: u64 = 200;
+pub(super) const DONE: u64 = 200;
 
 /// `status_code`: argument error.
-const ARGUMENT_ERROR: u64 = 210;
+pub(super) const ARGUMENT_ERROR: u64 = 210;
+
+/// The meaning of an answer by its HTTP status and, under success, by its `status_code`. What the
+/// two documented codes mean is the operation's own; `words` hides what was sent from a text.
+pub(super) fn judge(
+    answer: &WireAnswer,
+    words: &Words<'_>,
+    done: impl FnOnce(&Reply) -> Verdict,
+    argument_error: impl FnOnce(&Reply, &[(String, String)]) -> Verdict,
+) -> Verdict {
+    let (status, headers, body) = match answer {
+        WireAnswer::NotSent(cause) => return Verdict::NotSent { cause: words.clean(cause) },
+        WireAnswer::Lost(cause) => return Verdict::Unknown { cause: words.clean(cause), fault: false },
+        WireAnswer::Response { status, headers, body } => (*status, headers, body),
+    };
+    let reply = Reply::read(body, words);
+    let text = reply.as_ref().map(|reply| reply.shown.as_str()).unwrap_or_default();
+    if let Some(verdict) = by_status(status, headers, text) {
+        return verdict;
+    }
+    let Some(reply) = reply else {
+        let cause = "the answer can't be read although its HTTP status is success".to_owned();
+        return Verdict::Unknown { cause, fault: false };
+    };
+    match reply.code {
+        DONE => done(&reply),
+        ARGUMENT_ERROR => argument_error(&reply, headers),
+        code => undocumented(code, &reply.shown, headers),
+    }
+}
+
+/// A `status_code` that is not documented under HTTP 200: the nearest HTTP meaning is taken where
+/// being wrong can't push twice.
+fn undocumented(code: u64, text: &str, headers: &[(String, String)]) -> Verdict {
+    let said = format!("status {code}: {text}");
+    match code {
+        401 | 403 => Verdict::Misconfigured { cause: said },
+        429 => Verdict::Throttled { retry_after: retry_after(headers) },
+        500..=599 => Verdict::Unknown { cause: said, fault: true },
+        _ => Verdict::Unknown { cause: said, fault: false },
+    }
+}
 
 /// The meaning of an answer to `createMessage`.
 pub(super) fn create_message(
@@ -22,50 +67,43 @@ pub(super) fn create_message(
     answer: &WireAnswer,
     after_unknown: bool,
 ) -> Verdict {
-    let asked = Asked { account, deliveries, after_unknown };
-    match answer {
-        WireAnswer::NotSent(cause) => Verdict::NotSent { cause: asked.clean(cause) },
-        WireAnswer::Lost(cause) => Verdict::Unknown { cause: asked.clean(cause), fault: false },
-        WireAnswer::Response { status, headers, body } => {
-            let reply = Reply::read(body);
-            let text = reply.as_ref().map(|reply| asked.clean(&reply.message)).unwrap_or_default();
-            by_status(*status, headers, &text).unwrap_or_else(|| asked.by_body(reply, headers))
-        }
+    let asked = Asked { account, deliveries, words: words_of(account, deliveries), after_unknown };
+    judge(
+        answer,
+        &asked.words,
+        |reply| Verdict::Accepted(asked.acceptances(reply)),
+        |reply, headers| asked.argument_error(reply, headers),
+    )
+}
+
+/// What was sent with these deliveries. All of them may stand in any text of the answer.
+fn words_of<'a>(account: &'a Account, deliveries: &[&'a Delivery]) -> Words<'a> {
+    let mut words = Words::new(account.api_token.expose());
+    for delivery in deliveries {
+        let (list, envelope): (Vec<_>, Vec<_>) =
+            delivery.job.payload.iter().partition(|(name, _)| *name == NOTIFICATIONS.name);
+        let messages = list.into_iter().filter_map(|(_, list)| list.get(0)?.as_object());
+        messages.for_each(|message| words.add_message(message));
+        envelope.into_iter().for_each(|(_, value)| words.add_names(value));
+        words.add_name(delivery.id.as_str());
     }
+    words.settled()
 }
 
 /// What was asked, as far as an answer's meaning depends on it.
 struct Asked<'a> {
     account: &'a Account,
     deliveries: &'a [&'a Delivery],
+    words: Words<'a>,
     after_unknown: bool,
 }
 
 impl Asked<'_> {
-    /// The meaning of a body under a successful HTTP status.
-    fn by_body(&self, reply: Option<Reply>, headers: &[(String, String)]) -> Verdict {
-        let Some(reply) = reply else {
-            let cause = "the answer can't be read although its HTTP status is success".to_owned();
-            return Verdict::Unknown { cause, fault: false };
-        };
-        let said = || format!("status {}: {}", reply.code, self.clean(&reply.message));
-        match reply.code {
-            DONE => Verdict::Accepted(self.acceptances(&reply)),
-            ARGUMENT_ERROR => self.argument_error(&reply, headers),
-            // The rest is not documented under HTTP 200; the nearest HTTP meaning is taken where
-            // being wrong can't push twice.
-            401 | 403 => Verdict::Misconfigured { cause: said() },
-            429 => Verdict::Throttled { retry_after: retry_after(headers) },
-            500..=599 => Verdict::Unknown { cause: said(), fault: true },
-            _ => Verdict::Unknown { cause: said(), fault: false },
-        }
-    }
-
     /// Notifications go out one by one: as many codes as there are, so many were taken.
     fn argument_error(&self, reply: &Reply, headers: &[(String, String)]) -> Verdict {
         let asked = self.deliveries.len();
-        let taken = reply.codes.len();
-        let reason = self.clean(&reply.message);
+        let taken = self.taken(reply);
+        let reason = reply.shown.clone();
         if taken >= asked {
             return Verdict::Accepted(self.acceptances(reply));
         }
@@ -73,13 +111,14 @@ impl Asked<'_> {
             let rest = self.rest(reply, reason, headers);
             return Verdict::Partial { accepted: self.acceptances(reply), rest };
         }
-        if speaks_of_rate_limit(&reply.message) {
+        if self.words.speak_of_rate_limit(&reply.message) {
             return Verdict::Throttled { retry_after: retry_after(headers) };
         }
-        if speaks_of_access(&reply.message) && self.is_own_application() {
+        let judged = self.words.judged(&reply.message);
+        if speaks_of_access(&judged) && self.is_own_application() {
             return Verdict::Misconfigured { cause: reason };
         }
-        if asked == 1 && self.was_taken_before(&reply.message) {
+        if asked == 1 && was_taken_before(&judged, self.after_unknown) {
             return Verdict::AcceptedBefore(self.acceptance(reply, None, Vec::new()));
         }
         Verdict::Refused { reason }
@@ -87,22 +126,14 @@ impl Asked<'_> {
 
     /// What stopped a request of which something was taken.
     fn rest(&self, reply: &Reply, reason: String, headers: &[(String, String)]) -> Rest {
-        if speaks_of_rate_limit(&reply.message) {
+        if self.words.speak_of_rate_limit(&reply.message) {
             return Rest::Throttled(retry_after(headers));
         }
         // The one that stopped it may have been taken before: alone it will be found out.
-        if speaks_of_duplicate(&reply.message) {
+        if speaks_of_duplicate(&self.words.judged(&reply.message)) {
             return Rest::Unblamed(reason);
         }
         Rest::Faulty(reason)
-    }
-
-    /// Whether the refusal says that the provider has this notification already. What it answers to
-    /// a repeated `transactionId` is not documented, so after an attempt of ours with an unknown end
-    /// any talk of a duplicate counts, else only one that names the transaction.
-    fn was_taken_before(&self, message: &str) -> bool {
-        let names_transaction = message.to_lowercase().contains("transaction");
-        speaks_of_duplicate(message) && (self.after_unknown || names_transaction)
     }
 
     fn is_own_application(&self) -> bool {
@@ -110,12 +141,22 @@ impl Asked<'_> {
         payload.is_some_and(|payload| request::is_own_application(self.account, payload))
     }
 
+    /// How many deliveries were taken. When the provider stopped, only a code says that one was; an
+    /// entry that is none says nothing, nor does anything behind it.
+    fn taken(&self, reply: &Reply) -> usize {
+        let asked = self.deliveries.len();
+        if reply.code == DONE {
+            return asked;
+        }
+        reply.codes.iter().take_while(|code| code.is_some()).count().min(asked)
+    }
+
     /// One acceptance for each delivery that was taken, in order.
     fn acceptances(&self, reply: &Reply) -> Vec<Acceptance> {
-        let asked = self.deliveries.len();
-        let taken = if reply.code == DONE { asked } else { reply.codes.len().min(asked) };
-        // Fewer or more codes than taken: which belongs to whom is anybody's guess. None is given.
-        let matched = reply.codes.len() == taken;
+        let taken = self.taken(reply);
+        // Fewer codes than taken, or more than asked for: which belongs to whom is anybody's guess.
+        // None is given.
+        let matched = (taken..=self.deliveries.len()).contains(&reply.codes.len());
         (0..taken)
             .map(|index| {
                 let code = if matched { reply.codes[index].as_deref() } else { None };
@@ -125,8 +166,8 @@ impl Asked<'_> {
     }
 
     fn acceptance(&self, reply: &Reply, code: Option<&str>, unknown_devices: Vec<String>) -> Acceptance {
-        let message_code = code.map(|code| self.clean(code));
-        let mut response = json!({"status_code": reply.code, "status_message": self.clean(&reply.message)});
+        let message_code = code.map(|code| self.words.code(code));
+        let mut response = json!({"status_code": reply.code, "status_message": reply.shown});
         if let Some(code) = &message_code {
             response["response"] = json!({"Messages": [code]});
         }
@@ -151,40 +192,39 @@ impl Asked<'_> {
         let notification = self.deliveries.get(index).and_then(|delivery| sole_notification(delivery));
         notification.is_some_and(|object| listed(object, "devices").any(|own| own == device))
     }
-
-    /// A text of the provider without our token and without anything that we sent in notifications.
-    fn clean(&self, text: &str) -> String {
-        let mut hidden = vec![self.account.api_token.expose()];
-        let notifications = self.deliveries.iter().filter_map(|delivery| sole_notification(delivery));
-        for (name, value) in notifications.flatten() {
-            // The identity is meant to be seen.
-            if name != "transactionId" && name != "send_date" {
-                texts(value, &mut hidden);
-            }
-        }
-        clean(text, hidden)
-    }
 }
 
 fn sole_notification<'a>(delivery: &&'a Delivery) -> Option<&'a Object> {
     delivery.job.payload.get(NOTIFICATIONS.name)?.get(0)?.as_object()
 }
 
-fn speaks_of_access(text: &str) -> bool {
-    let text = text.to_lowercase();
-    text.contains("access denied") || text.contains("application not found")
+/// Whether a refusal says that the provider has this message already. What it answers to a repeated
+/// `transactionId` is not documented, so after an attempt of ours with an unknown end any talk of a
+/// duplicate counts, else only one that names the transaction.
+///
+/// `judged` is in small letters and holds no word of the producer's, as in the two below.
+fn was_taken_before(judged: &str, after_unknown: bool) -> bool {
+    let names_transaction = judged.contains("transaction");
+    speaks_of_duplicate(judged) && (after_unknown || names_transaction)
 }
 
-fn speaks_of_duplicate(text: &str) -> bool {
-    let text = text.to_lowercase();
-    text.contains("duplicate") || text.contains("already")
+fn speaks_of_access(judged: &str) -> bool {
+    judged.contains("access denied") || judged.contains("application not found")
+}
+
+fn speaks_of_duplicate(judged: &str) -> bool {
+    judged.contains("duplicate") || judged.contains("already")
 }
 
 /// An answer's body, as far as it is used.
-struct Reply {
-    code: u64,
-    message: String,
-    /// One for each notification that was taken; `None` for an entry that is no text.
+pub(super) struct Reply {
+    pub(super) code: u64,
+    pub(super) message: String,
+    /// The message, fit for people. Kept, since every acceptance of a request repeats it.
+    pub(super) shown: String,
+    /// `response`, null where there is none.
+    pub(super) response: Value,
+    /// One for each notification that was taken; `None` for an entry that is no code.
     codes: Vec<Option<String>>,
     /// Unknown devices under the code of their message.
     unknown: Vec<(String, Vec<String>)>,
@@ -192,24 +232,20 @@ struct Reply {
 
 impl Reply {
     /// `None` when the body is not what the provider answers.
-    fn read(body: &[u8]) -> Option<Self> {
+    fn read(body: &[u8], words: &Words<'_>) -> Option<Self> {
         let body: Value = serde_json::from_slice(body).ok()?;
         let code = body.get("status_code")?.as_u64()?;
         let message = body.get("status_message").and_then(Value::as_str).unwrap_or_default().to_owned();
         // Absent, null or an empty list on errors.
-        let response = body.get("response");
-        let codes = response.and_then(|response| response.get("Messages")).and_then(Value::as_array);
-        let unknown = response.and_then(|response| response.get("UnknownDevices")).and_then(Value::as_object);
-        Some(Self {
-            code,
-            message,
-            codes: codes.into_iter().flatten().map(|code| code.as_str().map(str::to_owned)).collect(),
-            unknown: unknown
-                .into_iter()
-                .flatten()
-                .map(|(code, list)| (code.clone(), text_list(list)))
-                .collect(),
-        })
+        let response = body.get("response").cloned().unwrap_or_default();
+        let codes = response.get("Messages").and_then(Value::as_array);
+        let unknown = response.get("UnknownDevices").and_then(Value::as_object);
+        let code_of = |code: &Value| code.as_str().filter(|code| !code.trim().is_empty()).map(str::to_owned);
+        let codes = codes.into_iter().flatten().map(code_of).collect();
+        let unknown =
+            unknown.into_iter().flatten().map(|(code, list)| (code.clone(), text_list(list))).collect();
+        let shown = words.clean(&message);
+        Some(Self { code, message, shown, response, codes, unknown })
     }
 }
 

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
-use super::super::Named;
 use super::super::rules::Throttling;
+use super::super::{Named, Over, Pool};
 use super::*;
 
 /// A provider that takes whatever it is sent: the body is `credential/id`, or `free` for a request
@@ -17,11 +17,18 @@ impl Simulated for Plain {
         Rules {
             requests: Some(3),
             window: Duration::from_secs(1),
+            pools: Default::default(),
             throttling: Throttling::Status,
             duplicate_window: None,
+            targeted_duplicate_window: None,
             exempt_devices: 0,
             credentials: None,
+            campaign_credentials: None,
         }
+    }
+
+    fn operations(&self) -> &'static [&'static str] {
+        &["plain"]
     }
 
     fn operation(&self, _: &Method, path: &str) -> Option<&'static str> {
@@ -34,25 +41,28 @@ impl Simulated for Plain {
         Ok(Call {
             operation,
             credential: credential.to_owned(),
-            counted: id != "free",
+            secret: String::new(),
+            subject: String::new(),
+            pool: (id != "free").then_some(Pool::Main),
             deliveries: vec![Named { id: Some(id.into()), key: Some(id.into()) }],
             content: Value::Null,
         })
     }
 
-    fn denied(&self, call: &Call, accepted: &[String]) -> Option<Answer> {
+    fn denied(&self, call: &Call, rules: &Rules) -> Option<Answer> {
+        let accepted = rules.credentials.as_ref()?;
         (!accepted.contains(&call.credential)).then(|| Answer::empty(403))
     }
 
-    fn throttled(&self, _: &Call, _: &Rules, wait: Duration) -> Answer {
-        Answer::empty(429).with_header("retry-after", wait.as_millis())
+    fn throttled(&self, _: &Call, _: &Rules, over: Over, _: Moment) -> Answer {
+        Answer::empty(429).with_header("retry-after", over.wait.as_millis())
     }
 
-    fn failure(&self, status: u16) -> Answer {
+    fn failure(&self, _: &'static str, status: u16) -> Answer {
         Answer::empty(status)
     }
 
-    fn perform(&self, _: &Call, account: &mut Account, _: &Rules, _: Duration) -> Performed {
+    fn perform(&self, _: &Call, account: &mut Account, _: &Rules, _: Moment) -> Performed {
         let code = account.new_code();
         let answer = Answer { body: Bytes::from(code.clone()), ..Answer::empty(200) };
         Performed { answer, fates: vec![Fate::Accepted(code)] }
@@ -60,7 +70,7 @@ impl Simulated for Plain {
 }
 
 fn engine(faults: &[&str]) -> Engine {
-    let mut engine = Engine::new(vec![Arc::new(Plain)], 1, 1000);
+    let mut engine = Engine::new(vec![Arc::new(Plain)], 1, 1000, Timestamp::UNIX_EPOCH);
     engine.set_faults(FaultPlan::parse(faults).unwrap());
     engine
 }
@@ -224,4 +234,34 @@ fn arrivals_that_get_here_in_another_order_keep_the_windows_in_order() {
     post(&mut engine, "a/1", 100);
     post(&mut engine, "a/2", 90);
     assert_eq!(last(&engine).at_us, 100_000);
+}
+
+#[test]
+fn the_time_of_day_goes_on_from_the_start() {
+    let mut engine = Engine::new(Vec::new(), 1, 10, "2030-01-31T10:00:00Z".parse().unwrap());
+    let moment = engine.advance(Duration::from_secs(90));
+    assert_eq!(moment.wall, "2030-01-31T10:01:30Z".parse().unwrap());
+}
+
+#[test]
+fn an_account_forgets_what_is_expired_and_then_the_older_half() {
+    let mut account = Account::new("a".into());
+    let (early, late) = (Duration::from_secs(1), Duration::from_secs(9));
+    for (key, until) in [("a", Some(early)), ("b", None), ("c", Some(late)), ("d", None), ("e", None)] {
+        account.remember(key.to_owned(), key.to_owned(), until, Duration::ZERO);
+    }
+    let known = |account: &Account| -> String {
+        ["a", "b", "c", "d", "e"].iter().filter_map(|key| account.recall(key, early)).collect()
+    };
+    account.forget(early, 4);
+    assert_eq!(known(&account), "bcde");
+    account.forget(early, 3);
+    assert_eq!(known(&account), "de");
+}
+
+#[test]
+fn an_account_keeps_its_providers_state() {
+    let mut account = Account::new("a".into());
+    account.state::<Vec<u8>>().push(7);
+    assert_eq!(*account.state::<Vec<u8>>(), [7]);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paceline::job::AccountName;
+use paceline::job::{AccountName, Line, Pool};
 use paceline::ports::{Answer, ClaimRequest, Claims, PauseCause, Suspicion};
 use paceline::verdict::{Signal, Status};
 
@@ -20,14 +20,14 @@ async fn faults_in_a_row_open_the_circuit_and_one_probe_closes_it() {
     attempt(&store, "a", Signal::Faulty).await;
     attempt(&store, "a", Signal::Faulty).await;
     attempt(&store, "a", Signal::Neutral).await;
-    assert_eq!(store.pause_of(&account()).await.unwrap(), None, "not in a row");
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None, "not in a row");
     let late = acquire(&store, wish("late", "m/0")).await;
     attempt(&store, "a", Signal::Faulty).await;
 
     let (cause, wait) = paused(&ask(&store, wish("b", "m/0")).await);
     assert_eq!(cause, PauseCause::Circuit);
     assert!(wait > Duration::ZERO && wait <= Duration::from_millis(300), "{wait:?}");
-    assert_eq!(store.pause_of(&account()).await.unwrap().unwrap().cause, PauseCause::Circuit);
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap().unwrap().cause, PauseCause::Circuit);
     // What was under way when the circuit opened has no say.
     finish(&store, &late, &delivered(), Signal::Healthy).await;
     paused(&ask(&store, wish("b", "m/0")).await);
@@ -38,16 +38,20 @@ async fn faults_in_a_row_open_the_circuit_and_one_probe_closes_it() {
     finish(&store, &end, &outcome(Status::Expired, None), Signal::Neutral).await;
 
     let probe = acquire_in_time(&store, wish("b", "m/0")).await;
-    assert_eq!(store.pause_of(&account()).await.unwrap().unwrap().wait, Duration::ZERO, "half open");
+    assert_eq!(
+        store.pause_of(&account(), &Line::MAIN).await.unwrap().unwrap().wait,
+        Duration::ZERO,
+        "half open"
+    );
     assert_eq!(paused(&ask(&store, wish("d", "m/0")).await), (PauseCause::Circuit, Duration::from_secs(1)));
     give_back(&store, &probe, Signal::Neutral).await;
     let probe = acquire(&store, wish("d", "m/0")).await;
     paused(&ask(&store, wish("b", "m/0")).await);
     finish(&store, &probe, &delivered(), Signal::Healthy).await;
-    assert_eq!(store.pause_of(&account()).await.unwrap(), None);
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None);
     attempt(&store, "b", Signal::Faulty).await;
     attempt(&store, "b", Signal::Faulty).await;
-    assert_eq!(store.pause_of(&account()).await.unwrap(), None, "counted from 0 again");
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None, "counted from 0 again");
 }
 
 #[tokio::test]
@@ -62,7 +66,7 @@ async fn a_failing_probe_doubles_the_pause_up_to_the_longest() {
     for expected in [200, 350, 350] {
         let probe = acquire_in_time(&store, wish("a", "m/0")).await;
         give_back(&store, &probe, Signal::Faulty).await;
-        let wait = store.pause_of(&account()).await.unwrap().unwrap().wait;
+        let wait = store.pause_of(&account(), &Line::MAIN).await.unwrap().unwrap().wait;
         let expected = Duration::from_millis(expected);
         assert!(wait > expected / 2 && wait <= expected, "{wait:?} of {expected:?}");
     }
@@ -83,9 +87,9 @@ async fn a_probe_that_dies_with_its_worker_makes_way_after_its_lease() {
     assert!(next.claimed_ms >= dead.claimed_ms + 400);
     // The dead one comes back: it still ends its own delivery, but is the probe no more.
     finish(&store, &dead, &delivered(), Signal::Healthy).await;
-    assert!(store.pause_of(&account()).await.unwrap().is_some());
+    assert!(store.pause_of(&account(), &Line::MAIN).await.unwrap().is_some());
     finish(&store, &next, &delivered(), Signal::Healthy).await;
-    assert_eq!(store.pause_of(&account()).await.unwrap(), None);
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -103,7 +107,7 @@ async fn a_refused_credential_is_told_from_a_faulty_delivery() {
     // The suspect is not the one to probe while others come.
     let probe = acquire_in_time(&store, wish("good", "m/0")).await;
     finish(&store, &probe, &delivered(), Signal::Healthy).await;
-    assert_eq!(store.pause_of(&account()).await.unwrap(), None);
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None);
 
     let again = acquire(&store, wish("bad", "m/0")).await;
     assert_eq!(store.suspect(&again).await.unwrap(), Suspicion::Delivery);
@@ -132,7 +136,7 @@ async fn the_suspect_itself_probes_when_nobody_else_does() {
     give_back(&store, &probe, Signal::Neutral).await;
     let probe = acquire_in_time(&store, wish("another", "m/0")).await;
     give_back(&store, &probe, Signal::Faulty).await;
-    let again = store.pause_of(&account()).await.unwrap().unwrap();
+    let again = store.pause_of(&account(), &Line::MAIN).await.unwrap().unwrap();
     assert_eq!(again.cause, PauseCause::Credentials, "a fault says nothing of the credential");
     assert!(again.wait > Duration::ZERO);
 }
@@ -143,7 +147,7 @@ async fn a_suspicion_from_a_fenced_holder_changes_nothing() {
     let dead = acquire(&store, wish("a", "m/0")).await;
     let _next = acquire_in_time(&store, wish("a", "m/0")).await;
     assert!(matches!(store.suspect(&dead).await.unwrap(), Suspicion::Paused(_)));
-    assert_eq!(store.pause_of(&account()).await.unwrap(), None);
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -158,9 +162,40 @@ async fn a_person_pauses_and_resumes_an_account() {
     assert_eq!(paused(&ask(&store, wish("b", "m/0")).await), expected, "no signal ends it");
     assert!(matches!(ask(&store, to_end("c", "m/0")).await, Answer::Acquired(_)));
     assert!(matches!(ask(&store, wish("a", "n/0")).await, Answer::Ended { .. }));
-    assert_eq!(store.pause_of(&account()).await.unwrap().unwrap().cause, PauseCause::Operator);
-    store.resume(&account()).await.unwrap();
-    store.resume(&account()).await.unwrap();
-    assert_eq!(store.pause_of(&account()).await.unwrap(), None);
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap().unwrap().cause, PauseCause::Operator);
+    store.resume(&account(), &Line::MAIN).await.unwrap();
+    store.resume(&account(), &Line::MAIN).await.unwrap();
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None);
     assert!(matches!(ask(&store, wish("b", "m/0")).await, Answer::Acquired(_)));
+}
+
+#[tokio::test]
+async fn each_limit_has_a_health_of_its_own_and_a_person_pauses_all() {
+    let (_server, store) = started(|_| ()).await;
+    let beside = Pool::beside("campaigns").line();
+    let call = |id: &str| ClaimRequest { line: beside.clone(), ..wish(id, "m/0") };
+    let refused = acquire(&store, call("a")).await;
+    let elsewhere = ask(&store, wish("a", "n/0")).await;
+    assert!(matches!(elsewhere, Answer::Held(_)), "one claim, whichever limit: {elsewhere:?}");
+    assert!(matches!(store.suspect(&refused).await.unwrap(), Suspicion::Paused(_)));
+    assert_eq!(paused(&ask(&store, call("b")).await).0, PauseCause::Credentials);
+    assert_eq!(store.pause_of(&account(), &beside).await.unwrap().unwrap().cause, PauseCause::Credentials);
+    // The main limit is well, and its successes do not speak for the other.
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None);
+    attempt(&store, "c", Signal::Healthy).await;
+    for id in ["d", "e", "f"] {
+        attempt(&store, id, Signal::Faulty).await;
+    }
+    assert_eq!(paused(&ask(&store, wish("g", "m/0")).await).0, PauseCause::Circuit);
+    assert_eq!(paused(&ask(&store, call("b")).await).0, PauseCause::Credentials);
+
+    store.pause(&account()).await.unwrap();
+    for line in [&Line::MAIN, &beside] {
+        let pause = store.pause_of(&account(), line).await.unwrap().unwrap();
+        assert_eq!(pause.cause, PauseCause::Operator, "{line:?}");
+    }
+    assert_eq!(paused(&ask(&store, call("b")).await).0, PauseCause::Operator);
+    store.resume(&account(), &beside).await.unwrap();
+    assert!(matches!(ask(&store, call("b")).await, Answer::Acquired(_)));
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap().unwrap().cause, PauseCause::Circuit);
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use paceline::adapters::rabbitmq::RabbitMq;
+use paceline::job::Line;
 use paceline::ports::{Destination, Place, PublishError, Publisher, Queue};
 use tokio::time::timeout;
 
-use super::{LONG, id, jobs, outgoing, receive, shop, start, start_with, to, until, until_depth, until_up};
+use super::{
+    LONG, id, jobs, outgoing, places, receive, shop, start, start_with, to, until, until_depth, until_up,
+};
 use crate::support::rabbitmq::{Broker, Dice, config, unique_prefix};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +61,7 @@ async fn a_killed_broker_loses_nothing_and_everything_goes_on_by_itself() {
 async fn a_worker_waits_for_a_broker_that_is_down_and_outlives_closed_connections() {
     let broker = Broker::launch();
     broker.stop();
-    let rabbit = RabbitMq::start(config(&broker.url(), &unique_prefix()), &[shop()], Arc::new(Dice));
+    let rabbit = RabbitMq::start(config(&broker.url(), &unique_prefix()), &places(), Arc::new(Dice));
     let mut messages = rabbit.subscribe(jobs(), 2);
     assert!(timeout(Duration::from_secs(2), rabbit.started()).await.is_err(), "it waits");
     broker.start();
@@ -91,8 +94,8 @@ async fn a_deleted_queue_is_made_anew_and_disturbs_no_other() {
     let prefix = unique_prefix();
     let rabbit = start(broker, &prefix).await;
     let mut messages = rabbit.subscribe(jobs(), 2);
-    let mut retries = rabbit.subscribe(Place::Retry(shop()), 2);
-    rabbit.publish(to(Place::Retry(shop()), "held")).await.unwrap();
+    let mut retries = rabbit.subscribe(Place::Retry(shop(), Line::MAIN), 2);
+    rabbit.publish(to(Place::Retry(shop(), Line::MAIN), "held")).await.unwrap();
     let held = receive(&mut retries).await;
 
     broker.ctl(&["delete_queue", &format!("{prefix}.jobs.shop")]);
@@ -179,7 +182,7 @@ async fn a_message_that_cannot_be_read_stalls_no_queue_but_its_own() {
     let broker = Broker::shared();
     let prefix = unique_prefix();
     let rabbit = start(broker, &prefix).await;
-    let mut retries = rabbit.subscribe(Place::Retry(shop()), 1);
+    let mut retries = rabbit.subscribe(Place::Retry(shop(), Line::MAIN), 1);
     publish_unreadable(broker, &format!("{prefix}.jobs.shop"));
     until_depth(&rabbit, jobs(), 1).await;
 
@@ -190,12 +193,12 @@ async fn a_message_that_cannot_be_read_stalls_no_queue_but_its_own() {
     until_up(&rabbit, true).await;
 
     // Long enough for several more attempts at the message, of which none may disturb this.
-    rabbit.publish(to(Place::Retry(shop()), "held")).await.unwrap();
+    rabbit.publish(to(Place::Retry(shop(), Line::MAIN), "held")).await.unwrap();
     let mut held = receive(&mut retries).await;
     while !held.ticket.ack().await {
         held = receive(&mut retries).await;
     }
-    rabbit.publish(to(Place::Retry(shop()), "kept")).await.unwrap();
+    rabbit.publish(to(Place::Retry(shop(), Line::MAIN), "kept")).await.unwrap();
     let kept = receive(&mut retries).await;
     let name = format!("{prefix} consume {prefix}.jobs.shop");
     let attempts = || broker.log().matches(&name).count();

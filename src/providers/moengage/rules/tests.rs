@@ -160,7 +160,7 @@ fn rows() -> Vec<(&'static str, Value, Vec<&'static str>)> {
         ("User", json!({"campaignTags": "a"}), vec!["campaignTags"]),
         ("User", json!({"advancedSettings": []}), vec!["advancedSettings"]),
         ("User", json!({"newMember": [1]}), vec![]),
-        ("User", json!({"appId": "a", "signature": "s", "auth": "t"}), vec!["auth", "appId", "signature"]),
+        ("User", json!({"appId": "a", "signature": "s", "auth": "t"}), vec!["appId", "signature", "auth"]),
         // All at once
         (
             "User",
@@ -192,10 +192,13 @@ fn findings_hold_no_data_of_customers() {
             "campaignName": ["SECRET"], "targetPlatform": ["SECRET"], "payload": {"ANDROID": "SECRET", "SECRET x": 1},
             "targetUserAttributes": {"attribute": "SECRET", "attributeValue": ["SECRET"], "comparisonParameter": "is"},
             "campaignDelivery": {"type": "later", "date": "SECRET", "time": "SECRET"}, "SECRET member": 1,
+            "conversionGoals": [{"name": "n", "eventName": "e", "attrs": {"name": "SECRET", "filter": "is between",
+                "type": "SECRET", "value": "SECRET", "SECRET z": 1}}],
+            "advancedSettings": {"ttl": {"ANDROID": "SECRET"}, "ignoreFC": "SECRET", "SECRET y": 1},
         }),
     );
     let mut all = findings(&payload);
-    assert!(all.len() >= 7, "{all:?}");
+    assert!(all.len() >= 11, "{all:?}");
     all.extend(gateway().warnings(&job(payload)));
     for finding in all {
         assert!(!finding.to_string().contains("SECRET"), "{finding}");

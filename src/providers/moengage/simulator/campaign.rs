@@ -1,12 +1,40 @@
 //! What the documentation says of a `sendpush` body.
+//!
+//! Here is what stands at its top, and the time of sending; of the objects inside, `target`,
+//! `content`, `goals` and `settings` each read one. `part` is how they name what an object holds.
+//! What is not documented is let through.
 
+use jiff::Timestamp;
 use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
+mod content;
+mod goals;
+mod part;
+mod settings;
+mod target;
+
+use part::{is_filled, is_texts};
+
+/// The timezone where none is named.
+const INDIA: &str = "Asia/Calcutta";
+
 const MIN_NAME_CHARS: usize = 5;
-const MAX_GOALS: usize = 5;
-const MAX_ATTRIBUTE_VALUES: usize = 50;
 const PLATFORMS: [&str; 3] = ["ANDROID", "IOS", "WEB"];
+
+/// When a campaign is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// At once.
+    Once,
+    /// At once, and again by each request under its name.
+    Reused,
+    /// At this time.
+    At(Timestamp),
+    /// Again and again until then.
+    Until(Timestamp),
+}
 
 /// The campaign's name; empty when it has none.
 pub(super) fn name(content: &Value) -> &str {
@@ -22,9 +50,12 @@ pub(super) fn is_for_single_users(content: &Value) -> bool {
 pub(super) fn problem(content: &Value) -> Option<String> {
     identity(content)
         .or_else(|| platforms(content))
+        .or_else(|| content::problem(content))
         .or_else(|| audience(content))
-        .or_else(|| delivery(content))
-        .or_else(|| goals(content))
+        .or_else(|| delivery_problem(content))
+        .or_else(|| tags(content))
+        .or_else(|| goals::problem(content.get("conversionGoals")?))
+        .or_else(|| settings::problem(content.get("advancedSettings")?))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
@@ -36,7 +67,7 @@ fn identity(content: &Value) -> Option<String> {
         "appId is missing or not correct"
     } else if content.get("requestType").is_some_and(|kind| kind.as_str() != Some("push")) {
         "Request type is not correct"
-    } else if name(content).is_empty() {
+    } else if name(content).trim().is_empty() {
         "Campaign Name not found"
     } else if name(content).chars().count() < MIN_NAME_CHARS {
         "Campaign Name must have at least 5 characters"
@@ -60,70 +91,59 @@ fn platforms(content: &Value) -> Option<String> {
     if list.is_empty() || !list.iter().all(known) {
         return Some("targetPlatform has a value that is not allowed".to_owned());
     }
-    let Some(Value::Object(payload)) = content.get("payload") else {
-        return Some("payload is missing".to_owned());
-    };
-    let complete = |platform: &str| {
-        let parts: &[&str] = if platform == "WEB" {
-            &["message", "title", "redirectURL", "iconURL"]
-        } else {
-            &["message", "title"]
-        };
-        payload.get(platform).is_some_and(|one| parts.iter().all(|part| text(one, part).is_some()))
-    };
-    let missing = list.iter().filter_map(Value::as_str).find(|platform| !complete(platform))?;
-    Some(format!("payload of {missing} is not complete"))
+    None
 }
 
 fn audience(content: &Value) -> Option<String> {
     let problem = match text(content, "targetAudience") {
         Some("All Users") => return None,
-        Some("Custom Segment") if text(content, "customSegmentName").is_some_and(|s| !s.is_empty()) => {
-            return None;
-        }
+        Some("Custom Segment") if content.get("customSegmentName").is_some_and(is_filled) => return None,
         Some("Custom Segment") => "customSegmentName is missing",
-        Some("User") => return attributes(content.get("targetUserAttributes")),
+        Some("User") => return target::problem(content.get("targetUserAttributes")),
         Some(_) | None => "targetAudience has a value that is not allowed",
     };
     Some(problem.to_owned())
 }
 
-fn attributes(attributes: Option<&Value>) -> Option<String> {
-    let Some(attributes) = attributes.filter(|value| value.is_object()) else {
-        return Some("targetUserAttributes is missing".to_owned());
+fn delivery_problem(content: &Value) -> Option<String> {
+    let problem = match content.get("campaignDelivery") {
+        Some(Value::Object(_)) if delivery(content).is_some() => return None,
+        Some(Value::Object(_)) => "campaignDelivery is not correct",
+        Some(_) | None => "campaignDelivery is missing",
     };
-    let value = attributes.get("attributeValue");
-    let fits = match text(attributes, "comparisonParameter") {
-        Some("is") => value.is_some_and(Value::is_string),
-        Some("in") => {
-            let list = value.and_then(Value::as_array);
-            list.is_some_and(|list| (1..=MAX_ATTRIBUTE_VALUES).contains(&list.len()))
+    Some(problem.to_owned())
+}
+
+/// When the campaign is to be sent; `None` where that is not well formed.
+pub(super) fn delivery(content: &Value) -> Option<Delivery> {
+    let delivery = content.get("campaignDelivery")?;
+    match text(delivery, "type")? {
+        "soon" if is_for_single_users(content) => Some(Delivery::Reused),
+        "soon" => Some(Delivery::Once),
+        "later" => moment(delivery, "date").map(Delivery::At),
+        "periodic" => {
+            text(delivery, "repeatAfter")?.parse::<u32>().ok().filter(|&days| days > 0)?;
+            moment(delivery, "endDate").map(Delivery::Until)
         }
-        Some(_) | None => false,
-    };
-    let named = text(attributes, "attribute").is_some_and(|attribute| !attribute.is_empty());
-    (!fits || !named).then(|| "targetUserAttributes are not correct".to_owned())
+        _ => None,
+    }
 }
 
-fn delivery(content: &Value) -> Option<String> {
-    let Some(delivery) = content.get("campaignDelivery").filter(|value| value.is_object()) else {
-        return Some("campaignDelivery is missing".to_owned());
-    };
-    let date = |key: &str| {
-        text(delivery, key).is_some_and(|date| date.len() == 10 && Date::strptime("%m/%d/%Y", date).is_ok())
-    };
-    let time = text(delivery, "time").is_some_and(|t| t.len() == 8 && Time::strptime("%I:%M %p", t).is_ok());
-    let fits = match text(delivery, "type") {
-        Some("soon") => true,
-        Some("later") => date("date") && time,
-        Some("periodic") => date("endDate") && time && text(delivery, "repeatAfter").is_some(),
-        Some(_) | None => false,
-    };
-    (!fits).then(|| "campaignDelivery is not correct".to_owned())
+fn moment(delivery: &Value, date_key: &str) -> Option<Timestamp> {
+    let date = text(delivery, date_key).filter(|date| date.len() == 10)?;
+    let capitals = |time: &str| time.ends_with(" AM") || time.ends_with(" PM");
+    let time = text(delivery, "time").filter(|time| time.len() == 8 && capitals(time))?;
+    let date = Date::strptime("%m/%d/%Y", date).ok()?;
+    let time = Time::strptime("%I:%M %p", time).ok()?;
+    let zone = delivery.get("timezone").map_or(Some(INDIA), Value::as_str)?;
+    TimeZone::get(zone).ok()?.to_timestamp(date.to_datetime(time)).ok()
 }
 
-fn goals(content: &Value) -> Option<String> {
-    let goals = content.get("conversionGoals")?;
-    let fits = goals.as_array().is_some_and(|list| list.len() <= MAX_GOALS);
-    (!fits).then(|| "conversionGoals must be a list of at most 5".to_owned())
+fn tags(content: &Value) -> Option<String> {
+    let tags = content.get("campaignTags")?;
+    (!is_texts(tags))
+        .then(|| "campaignTags is not of list type or has a value that is not allowed".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

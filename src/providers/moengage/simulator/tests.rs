@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::from_slice;
 
@@ -11,8 +13,12 @@ use crate::simulator::{DeliveryOutcome, Entry};
 const WORKSPACE: &str = "DEMO01_DEBUG";
 const KEY: &str = "push-key-1";
 
-fn engine(change: impl FnOnce(&mut Rules)) -> Engine {
-    let mut engine = Engine::new(vec![Arc::new(Simulator)], 1, 100_000);
+/// When the engines of the tests start.
+const START: &str = "2026-03-01T10:00:00.123456Z";
+
+pub(super) fn engine(change: impl FnOnce(&mut Rules)) -> Engine {
+    let start = START.parse().unwrap();
+    let mut engine = Engine::new(vec![Arc::new(Simulator)], 1, 100_000, start);
     let mut rules = Simulator.rules();
     change(&mut rules);
     engine.set_rules("moengage", rules).unwrap();
@@ -29,6 +35,54 @@ fn post(engine: &mut Engine, body: impl Into<Bytes>, now: Duration) -> (Answer, 
     let answer = engine.handle(&request, now).answer;
     let value = from_slice(&answer.body).unwrap_or_default();
     (answer, value)
+}
+
+/// Makes a campaign at the start; its id.
+pub(super) fn make(engine: &mut Engine, name: &str, changes: Value) -> String {
+    let mut body: Value = serde_json::from_str(&body(changes)).unwrap();
+    body["campaignName"] = json!(name);
+    let (_, value) = post(engine, body.to_string(), Duration::ZERO);
+    value["cid"].as_str().unwrap_or_else(|| panic!("{value}")).to_owned()
+}
+
+/// A campaign call so many seconds after the start; the status and the body of its answer.
+pub(super) fn call(engine: &mut Engine, id: &str, body: &str, seconds: u64) -> (u16, Value) {
+    let basic = STANDARD.encode(format!("{WORKSPACE}:campaign-key"));
+    let headers = [("authorization", format!("Basic {basic}")), ("moe-appkey", WORKSPACE.to_owned())];
+    let (answer, value) = call_with(engine, id, body, &headers, seconds);
+    (answer.status, value)
+}
+
+fn call_with(
+    engine: &mut Engine,
+    id: &str,
+    body: &str,
+    headers: &[(&'static str, String)],
+    seconds: u64,
+) -> (Answer, Value) {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (hyper::header::HeaderName::from_static(name), value.parse().unwrap()));
+    let request = Request {
+        method: if id == "search" { Method::POST } else { Method::PATCH },
+        path: format!("/core-services/v1/campaigns/{id}"),
+        headers: headers.collect(),
+        body: body.to_owned().into(),
+    };
+    let answer = engine.handle(&request, Duration::from_secs(seconds)).answer;
+    let value = from_slice(&answer.body).unwrap_or_default();
+    (answer, value)
+}
+
+/// The one campaign with this id, so many seconds after the start.
+pub(super) fn campaign(engine: &mut Engine, id: &str, seconds: u64) -> Value {
+    let body = json!({
+        "request_id": "look", "limit": 15, "page": 1, "include_archive_campaigns": true,
+        "campaign_fields": {"id": id},
+    });
+    let (status, mut value) = call(engine, "search", &body.to_string(), seconds);
+    assert_eq!((status, value.as_array().map(Vec::len)), (200, Some(1)), "{value}");
+    value[0].take()
 }
 
 fn body(changes: Value) -> String {
@@ -57,11 +111,11 @@ fn body(changes: Value) -> String {
     body.to_string()
 }
 
-fn last(engine: &Engine) -> Entry {
+pub(super) fn last(engine: &Engine) -> Entry {
     engine.ledger().page(0, usize::MAX).entries.pop().unwrap()
 }
 
-fn outcomes(engine: &Engine) -> Vec<DeliveryOutcome> {
+pub(super) fn outcomes(engine: &Engine) -> Vec<DeliveryOutcome> {
     last(engine).deliveries.iter().map(|delivery| delivery.outcome).collect()
 }
 
@@ -89,7 +143,8 @@ fn every_audience_is_taken() {
         json!({"campaignDelivery": {"type": "later", "date": "11/27/2030", "time": "04:33 PM"}}),
         json!({"campaignDelivery":
             {"type": "periodic", "endDate": "11/27/2030", "time": "04:33 AM", "repeatAfter": "1"}}),
-        json!({"conversionGoals": [{}, {}, {}, {}, {}]}),
+        json!({"conversionGoals": vec![json!({"name": "Bought", "eventName": "Bought"}); 5]}),
+        json!({"payload": {"IOS": {"title": "a", "message": "b"}}}),
     ];
     for changes in cases {
         let mut engine = engine(|_| {});
@@ -120,7 +175,8 @@ fn wrong_bodies_fail_under_status_200() {
         (json!({"targetPlatform": []}), "not allowed"),
         (json!({"targetPlatform": ["ios"]}), "not allowed"),
         (json!({"payload": null}), "payload"),
-        (json!({"payload": {"IOS": {"title": "a", "message": "b"}}}), "payload of ANDROID"),
+        (json!({"payload": {"WEB": {"title": "a", "message": "b"}}}), "payload has no content"),
+        (json!({"payload": {"IOS": {"title": "a"}}}), "payload of IOS"),
         (
             json!({"targetPlatform": ["WEB"], "payload": {"WEB": {"title": "a", "message": "b"}}}),
             "payload of WEB",
@@ -143,7 +199,15 @@ fn wrong_bodies_fail_under_status_200() {
             json!({"campaignDelivery": {"type": "later", "date": "11/27/2030", "time": "16:33"}}),
             "campaignDelivery",
         ),
-        (json!({"conversionGoals": [{}, {}, {}, {}, {}, {}]}), "conversionGoals"),
+        (
+            json!({"campaignDelivery": {"type": "later", "date": "11/27/2030", "time": "04:33 PM", "timezone": "X"}}),
+            "campaignDelivery",
+        ),
+        (
+            json!({"conversionGoals": vec![json!({"name": "Bought", "eventName": "Bought"}); 6]}),
+            "conversionGoals",
+        ),
+        (json!({"advancedSettings": {"ignoreFC": "yes"}}), "advancedSettings"),
     ];
     for (changes, expected) in cases {
         let mut engine = engine(|_| {});
@@ -233,4 +297,136 @@ fn over_the_limit_it_says_so_either_way() {
         }
         assert_eq!(outcomes(&engine), [NotReached]);
     }
+}
+
+#[test]
+fn paths_and_methods_name_the_operations() {
+    let campaigns = "/core-services/v1/campaigns";
+    for (method, path, expected) in [
+        (Method::POST, "/v2/transaction/sendpush".to_owned(), Some("sendPush")),
+        (Method::GET, "/v2/transaction/sendpush".to_owned(), None),
+        (Method::POST, format!("{campaigns}/search"), Some("searchCampaigns")),
+        (Method::PATCH, format!("{campaigns}/search"), Some("updateCampaign")),
+        (Method::PATCH, format!("{campaigns}/a%2Fb%3D"), Some("updateCampaign")),
+        (Method::POST, format!("{campaigns}/a"), None),
+        (Method::PATCH, format!("{campaigns}/"), None),
+        (Method::PATCH, format!("{campaigns}/a/b"), None),
+        (Method::POST, campaigns.to_owned(), None),
+    ] {
+        assert_eq!(Simulator.operation(&method, &path), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn campaign_calls_need_both_headers_and_these_to_agree() {
+    let basic = |pair: &str| ("authorization", format!("Basic {}", STANDARD.encode(pair)));
+    let workspace = |id: &str| ("moe-appkey", id.to_owned());
+    let cases = [
+        ("nothing", vec![]),
+        ("no key header", vec![basic("W:key")]),
+        ("no authorization", vec![workspace("W")]),
+        ("another workspace", vec![basic("W:key"), workspace("V")]),
+        ("no key", vec![basic("W:"), workspace("W")]),
+        ("no workspace", vec![basic(":key"), workspace("")]),
+        ("no pair", vec![basic("W"), workspace("W")]),
+        ("another scheme", vec![("authorization", "Bearer VzprZXk=".to_owned()), workspace("W")]),
+        ("no base64", vec![("authorization", "Basic W:key".to_owned()), workspace("W")]),
+    ];
+    for (name, headers) in cases {
+        for id in ["search", "a-campaign"] {
+            let mut engine = engine(|_| {});
+            let (answer, value) = call_with(&mut engine, id, "{}", &headers, 0);
+            assert_eq!(answer.status, 401, "{name}");
+            assert_eq!(value["error"]["code"], "401 Authentication error", "{name}");
+            assert_eq!(last(&engine).account, None, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_a_401_holds_differs_by_operation() {
+    let detail = json!({
+        "code": "InvalidValue", "target": "APP_SECRET_KEY", "message": "Invalid APP_SECRET_KEY is provided.",
+    });
+    let nested = json!({"code": "InvalidValue", "target": "APP_SECRET_KEY", "message": [detail]});
+    for (id, expected) in [("search", nested), ("a-campaign", detail)] {
+        let (_, value) = call_with(&mut engine(|_| {}), id, "{}", &[], 0);
+        let error = json!({
+            "code": "401 Authentication error", "message": "Authentication required",
+            "details": [expected], "request_id": "",
+        });
+        assert_eq!(value, json!({"error": error}));
+    }
+}
+
+#[test]
+fn the_two_keys_of_a_workspace_are_told_apart() {
+    let body = r#"{"request_id":"1","limit":1,"page":1}"#;
+    for (key, status) in [("campaign-key", 200), (KEY, 401)] {
+        let mut engine = engine(|rules| {
+            rules.credentials = Some(vec![format!("{WORKSPACE}:{KEY}")]);
+            rules.campaign_credentials = Some(vec![format!("{WORKSPACE}:{key}")]);
+        });
+        assert_eq!(call(&mut engine, "search", body, 0).0, status);
+        assert_eq!(post(&mut engine, self::body(json!({})), Duration::ZERO).1["status"], "Success");
+        let accounts: Vec<_> = engine.summary().accounts.into_iter().map(|one| one.account).collect();
+        assert_eq!(accounts, [crate::simulator::fingerprint("moengage", WORKSPACE)], "one account for both");
+    }
+}
+
+#[test]
+fn campaign_calls_have_a_limit_of_their_own_with_three_windows() {
+    let mut engine = engine(|rules| rules.requests = Some(1));
+    let body = r#"{"request_id":"1","limit":1,"page":1}"#;
+    post(&mut engine, self::body(json!({})), Duration::ZERO);
+    let statuses: Vec<u16> = (0..12).map(|_| call(&mut engine, "search", body, 0).0).collect();
+    assert_eq!(statuses, [[200; 10].as_slice(), &[429, 429]].concat());
+    let mut taken = 10;
+    for second in 1..60 {
+        taken += (0..2).filter(|_| call(&mut engine, "search", body, second).0 == 200).count();
+    }
+    assert_eq!(taken, 100, "in the first minute");
+    assert_eq!(call(&mut engine, "search", body, 60).0, 200);
+    let summary = engine.summary();
+    let account = &summary.accounts[0];
+    let pools: Vec<_> =
+        account.pools.iter().map(|pool| (pool.most_in_window, pool.window_seconds, pool.limit)).collect();
+    assert_eq!(pools, [(12, 1.0, Some(10)), (130, 60.0, Some(100)), (131, 3600.0, Some(6000))]);
+    assert_eq!((account.most_in_window, account.limit), (1, Some(1)), "the main limit is sendPush's");
+    assert_eq!(account.counts.counted, 132);
+}
+
+#[test]
+fn over_the_campaign_limit_there_is_an_error_object_and_a_moment() {
+    let mut engine = engine(|rules| {
+        rules.pools.insert("campaigns".into(), "1/1m".parse().unwrap());
+    });
+    let headers =
+        [("authorization", format!("Basic {}", STANDARD.encode("W:key"))), ("moe-appkey", "W".to_owned())];
+    call_with(&mut engine, "a", "{}", &headers, 0);
+    let (answer, value) = call_with(&mut engine, "a", r#"{"request_id":"r-1"}"#, &headers, 20);
+    assert_eq!((answer.status, outcomes(&engine)), (429, vec![NotReached]));
+    let error = &value["error"];
+    assert_eq!((&error["code"], &error["message"]), (&json!("429 conflict"), &json!("rate_limit")));
+    assert_eq!(error["request_id"], "r-1");
+    let start: jiff::Timestamp = START.parse().unwrap();
+    let reset = (start.as_second() + 60).to_string();
+    assert!(answer.headers.contains(&("x-ratelimit-reset", reset)), "{:?}", answer.headers);
+    assert!(answer.headers.contains(&("x-ratelimit-limit", "1".to_owned())), "{:?}", answer.headers);
+}
+
+#[test]
+fn faults_have_the_shape_of_their_operation() {
+    for operation in ["updateCampaign", "searchCampaigns"] {
+        for status in [401, 429, 500, 503] {
+            let answer = Simulator.failure(operation, status);
+            let value: Value = from_slice(&answer.body).unwrap();
+            assert_eq!(answer.status, status);
+            let code = value["error"]["code"].as_str().unwrap();
+            assert!(code.starts_with(&status.to_string()), "{value}");
+            assert_eq!(value["error"].get("request_id").is_some(), status < 500, "{value}");
+        }
+    }
+    assert_eq!(Simulator.failure("sendPush", 401), unauthorized());
+    assert_eq!(Simulator.failure("sendPush", 429).body.len(), 0);
 }

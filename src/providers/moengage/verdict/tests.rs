@@ -70,6 +70,13 @@ fn failures_under_http_200() {
         ("Signature missing", "misconfigured"),
         ("Invalid appId", "misconfigured"),
         ("appId not present", "misconfigured"),
+        ("Campaign name missing", "refused"),
+        ("Signature missing or not verified", "misconfigured"),
+        ("Duplicate campaign name in this workspace", "refused"),
+        ("Too many requests", "throttled"),
+        ("attributeValue has too many values, limit is 50", "refused"),
+        ("campaignThrottleRpm is above the limit", "refused"),
+        ("conversionGoals: limit is 5 goals", "refused"),
     ] {
         assert_eq!(judge(&fail(text)).label(), expected, "{text:?}");
     }
@@ -79,6 +86,101 @@ fn failures_under_http_200() {
     let body = json!({"status": "Fail", "Error_Message": "Request limit exceeded"}).to_string();
     let waiting = http(200, &[("x-ratelimit-reset", "12")], body);
     assert_eq!(judge(&waiting), Verdict::Throttled { retry_after: Some(Duration::from_secs(12)) });
+}
+
+#[test]
+fn an_explanation_is_found_however_it_is_laid_out() {
+    for (body, expected) in [
+        (json!({"status": "Fail", "error_message": "Request limit exceeded"}), "throttled"),
+        (json!({"status": "FAIL", "Error_Message": ["Signature is not verified"]}), "misconfigured"),
+        (json!({"status": "fail", "Error_Message": {"reason": "Request limit exceeded"}}), "throttled"),
+        (json!({"status": "Fail", "Error_Message": 5}), "refused"),
+        (json!({"status": "Fail", "Error_Message": "", "msg": "Request limit exceeded"}), "throttled"),
+        (json!({"status": "Fail"}), "refused"),
+    ] {
+        assert_eq!(judge(&http(200, &[], body.to_string())).label(), expected, "{body}");
+    }
+    let several = json!({"status": "Fail", "Error_Message": ["a", {"b": "c"}]}).to_string();
+    assert_eq!(judge(&http(200, &[], several)), Verdict::Refused { reason: "a; c".into() });
+}
+
+#[test]
+fn a_name_that_is_repeated_decides_nothing() {
+    for (name, text, expected) in [
+        ("Card limit reached", "Duplicate campaign name: Card limit reached", "refused"),
+        ("Card limit reached", "Request limit exceeded", "throttled"),
+        ("Your signature is due", "Value not allowed in Your signature is due", "refused"),
+        ("Too many requests", "Duplicate campaign name Too many requests", "refused"),
+    ] {
+        let mut payload = push("All Users");
+        payload["campaignName"] = name.into();
+        let delivery = planned(&gateway(), payload);
+        let verdict = gateway().verdict(&[&delivery], &fail(text), false);
+        assert_eq!(verdict.label(), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn words_of_the_producer_decide_nothing() {
+    let goal = |event: &str| json!({"conversionGoals": [{"name": "Goal", "eventName": event}]});
+    let segment = |name: &str| json!({"customSegmentName": name});
+    let content = |title: &str| json!({"payload": {"ANDROID": {"title": title, "message": "M"}}});
+    let name = |name: &str| json!({"campaignName": name});
+    for (given, text, after_unknown, expected) in [
+        (goal("Duplicate order"), "Event Duplicate order not found", true, "refused"),
+        (goal("Duplicate order"), "Event DUPLICATE ORDER not found in the campaign", true, "refused"),
+        (goal("Duplicate order"), "Duplicate event Duplicate order", true, "refused"),
+        (goal("Credit limit"), "Event Credit limit not found", false, "refused"),
+        (content("Credit limit"), "Value credit limit not allowed", false, "refused"),
+        (json!({"campaignTags": ["limit"]}), "Unknown name: limit", false, "refused"),
+        (content("Users"), "Too many users", false, "refused"),
+        (goal("Workspace created"), "Event Workspace created not found", false, "refused"),
+        (goal("Workspace created"), "Workspace created", false, "refused"),
+        (goal("Other"), "Workspace created", false, "refused"),
+        (segment("Signature"), "Signature is not verified", false, "misconfigured"),
+        (segment("Signature"), "Segment Signature not found", false, "refused"),
+        (name("Request limit"), "Request limit exceeded", false, "throttled"),
+        (name("Request limit"), " REQUEST LIMIT EXCEEDED. ", false, "throttled"),
+        (name("Request limit"), "Campaign Request limit not found", false, "refused"),
+        (segment("Duplicate"), "Duplicate campaign name", true, "accepted_before"),
+        (segment("Duplicate"), "Duplicate campaign name", false, "refused"),
+        (segment("Duplicate"), "Segment Duplicate is no campaign name", true, "refused"),
+        (name("Sunday offers"), "Duplicate campaign Sunday offers", true, "accepted_before"),
+        (name("Sunday offers"), "Duplicate key", true, "refused"),
+        (name("Sunday offers"), "The campaign is in this workspace already", true, "refused"),
+    ] {
+        let mut payload = push("Custom Segment");
+        for (member, value) in given.as_object().unwrap() {
+            payload[member] = value.clone();
+        }
+        let verdict = gateway().verdict(&[&planned(&gateway(), payload)], &fail(text), after_unknown);
+        assert_eq!(verdict.label(), expected, "{given} {text:?}");
+    }
+}
+
+#[test]
+fn every_text_that_was_sent_is_hidden() {
+    let mut payload = push("User");
+    payload["targetUserAttributes"]["attributeValue"] = "u1".into();
+    payload["campaignTags"] = json!(["tag-of-ours"]);
+    payload["conversionGoals"] = json!([{"name": "goal-of-ours", "eventName": "event-of-ours"}]);
+    let delivery = planned(&gateway(), payload);
+    let text = "Order updates: tag-of-ours, goal-of-ours, event-of-ours for u1, u12";
+    let Verdict::Refused { reason } = gateway().verdict(&[&delivery], &fail(text), false) else { panic!() };
+    assert_eq!(reason, "[hidden]: [hidden], [hidden], [hidden] for [hidden], u12");
+}
+
+#[test]
+fn a_limit_s_reset_may_be_a_moment() {
+    let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+    for (headers, wait) in [
+        (vec![("x-envoy-ratelimited", "true"), ("x-ratelimit-reset", "23"), date], Some(23)),
+        (vec![("x-ratelimit-limit", "5, 5;w=60"), ("x-ratelimit-reset", "784111797"), date], Some(20)),
+        (vec![("x-ratelimit-remaining", "0")], None),
+    ] {
+        let expected = Verdict::Throttled { retry_after: wait.map(Duration::from_secs) };
+        assert_eq!(judge(&http(429, &headers, "")), expected, "{headers:?}");
+    }
 }
 
 #[test]

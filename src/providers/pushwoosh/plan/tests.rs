@@ -28,7 +28,9 @@ fn delivery_ids() {
         (json!([own("job-1#4")]), vec![(true, "job-1#4")]),
         (json!([user(), user()]), vec![(true, "job-1#0"), (true, "job-1#1")]),
         (json!([user(), own("mine"), user()]), vec![(true, "job-1#0"), (true, "mine"), (true, "job-1#2")]),
-        (json!([own("same"), own("same")]), vec![(true, "same"), (true, "same")]),
+        (json!([own("same"), own("same")]), vec![(true, "same"), (false, "job-1#1")]),
+        (json!([own("job-1#1"), user()]), vec![(false, "job-1#0"), (true, "job-1#1")]),
+        (json!([user(), own("job-1#1")]), vec![(true, "job-1#0"), (true, "job-1#1")]),
         (json!([own("a b"), user()]), vec![(false, "job-1#0"), (true, "job-1#1")]),
         (json!([own("a b")]), vec![(false, "job-1")]),
         (json!([7, user()]), vec![(false, "job-1#0"), (true, "job-1#1")]),
@@ -107,7 +109,7 @@ fn equal_requests_share_and_others_do_not() {
 
 #[test]
 fn a_full_request_stays_below_the_provider_s_size() {
-    let notification = |bytes: usize| to(json!({"users": ["u"], "data": "x".repeat(bytes)}));
+    let notification = |bytes: usize| to(json!({"users": ["u"], "link": "x".repeat(bytes)}));
     for (most, bytes, shares) in [
         (20, 400_000, true),
         (20, 600_000, false),

@@ -44,7 +44,7 @@ fn notification_rows() -> Vec<(Value, Vec<&'static str>)> {
         (json!({}), vec![]),
         (json!({"send_date": "2026-01-31 10:00"}), vec![]),
         (json!({"send_date": "2026-02-31 10:00"}), vec!["send_date"]),
-        (json!({"send_date": "2026-01-31 10:00:00"}), vec!["send_date"]),
+        (json!({"send_date": "2026-01-31 10:00:00"}), vec![]),
         (json!({"send_date": null}), vec!["send_date"]),
         (json!({"send_date": "<none>"}), vec!["send_date"]),
         (json!({"content": {"en": "a", "de": "b"}}), vec![]),
@@ -118,7 +118,7 @@ fn notification_rows() -> Vec<(Value, Vec<&'static str>)> {
         // All at once.
         (
             json!({"send_date": "<none>", "content": 1, "devices": [], "send_rate": 5, "transactionId": "#"}),
-            vec!["send_date", "content", "send_rate", "devices", "transactionId"],
+            vec!["send_date", "content", "send_rate", "transactionId", "devices"],
         ),
     ]
 }
@@ -253,4 +253,12 @@ fn warnings_name_what_is_likely_a_mistake() {
     }
     let top = json!({"aplication": "A", "notifications": with(json!({}))["notifications"]});
     assert_eq!(gateway().warnings(&job(top))[0].pointer, "/payload/aplication");
+}
+
+#[test]
+fn an_empty_list_of_platforms_is_refused_for_caution() {
+    for (platforms, source) in [(json!([]), CAUTION), (json!([99]), SOURCE), (json!(1), SOURCE)] {
+        let found = findings(&gateway(), &with(json!({ "platforms": platforms })));
+        assert_eq!(found.iter().map(|one| one.source).collect::<Vec<_>>(), [source], "{platforms}");
+    }
 }

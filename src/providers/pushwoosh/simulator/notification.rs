@@ -1,10 +1,12 @@
 //! What the documentation says of one notification: whether it is well formed, uses up the limit,
 //! and is stored.
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
-use serde_json::Value;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
 
-use super::STORED_FROM;
+use super::{STORED_FROM, conditions};
 
 const MAX_TARGETS: usize = 1000;
 const SMS: i64 = 18;
@@ -41,16 +43,35 @@ pub(super) fn unknown_devices(notification: &Value) -> Vec<&str> {
 
 /// What is wrong with a notification, if anything. Never repeats a token, a user or a text.
 pub(super) fn problem(notification: &Value, group: bool) -> Option<String> {
-    if !notification.is_object() {
-        return Some("A notification must be an object".to_owned());
-    }
-    content(notification)
-        .or_else(|| send_date(notification))
+    problem_of_message(notification)
         .or_else(|| targets(notification, "devices", group))
         .or_else(|| targets(notification, "users", group))
         .or_else(|| audience(notification))
-        .or_else(|| numbers(notification))
         .or_else(|| sms(notification))
+}
+
+/// What is wrong with the part that both calls have, if anything.
+pub(super) fn problem_of_message(message: &Value) -> Option<String> {
+    let Some(members) = message.as_object() else {
+        return Some("A notification must be an object".to_owned());
+    };
+    content(message).or_else(|| send_date(members)).or_else(|| numbers(message))
+}
+
+/// When a message is to be sent; `None` for a date or a timezone that is none.
+pub(super) fn send_at(message: &Map<String, Value>, now: Timestamp) -> Option<Timestamp> {
+    let zone = match message.get("timezone") {
+        None => TimeZone::UTC,
+        Some(name) => TimeZone::get(name.as_str()?).ok()?,
+    };
+    match message.get("send_date").and_then(Value::as_str)? {
+        "now" => Some(now),
+        date if date.len() == 16 => {
+            let date = DateTime::strptime("%Y-%m-%d %H:%M", date).ok()?;
+            zone.to_timestamp(date).ok()
+        }
+        _ => None,
+    }
 }
 
 fn content(notification: &Value) -> Option<String> {
@@ -70,10 +91,9 @@ fn content(notification: &Value) -> Option<String> {
     faulty.then(|| "The notification can't be parsed".to_owned())
 }
 
-fn send_date(notification: &Value) -> Option<String> {
-    let date = notification.get("send_date").and_then(Value::as_str).unwrap_or_default();
-    let shape = date.len() == 16 && DateTime::strptime("%Y-%m-%d %H:%M", date).is_ok();
-    (date != "now" && !shape).then(|| "\"send_date\" must be \"now\" or YYYY-MM-DD HH:mm".to_owned())
+fn send_date(message: &Map<String, Value>) -> Option<String> {
+    let problem = "\"send_date\" must be \"now\" or YYYY-MM-DD HH:mm, in a known \"timezone\"";
+    send_at(message, Timestamp::UNIX_EPOCH).is_none().then(|| problem.to_owned())
 }
 
 fn targets(notification: &Value, key: &str, group: bool) -> Option<String> {
@@ -93,25 +113,15 @@ fn targets(notification: &Value, key: &str, group: bool) -> Option<String> {
 
 fn audience(notification: &Value) -> Option<String> {
     let conditions = notification.get("conditions");
-    let is_triple = |condition: &Value| {
-        condition.as_array().is_some_and(|parts| {
-            parts.len() == 3 && parts[0].is_string() && parts[1].as_str().is_some_and(is_operator)
-        })
-    };
-    let triples = |list: &Value| list.as_array().is_some_and(|list| list.iter().all(is_triple));
     if conditions.is_some() && notification.get("filter").is_some() {
         return Some("\"filter\" and \"conditions\" can't be used together".to_owned());
     }
-    if conditions.is_some_and(|list| !triples(list)) {
-        return Some("\"conditions\" must be an array of [tag, operator, operand]".to_owned());
+    if let Some(problem) = conditions.and_then(conditions::problem) {
+        return Some(problem.to_owned());
     }
     let operator = notification.get("conditions_operator")?;
     let known = matches!(operator.as_str(), Some("AND" | "OR"));
     (!known).then(|| "\"conditions_operator\" must be AND or OR".to_owned())
-}
-
-fn is_operator(word: &str) -> bool {
-    matches!(word, "EQ" | "IN" | "NOTEQ" | "NOTIN" | "LTE" | "GTE" | "BETWEEN" | "NOTSET" | "ANY")
 }
 
 fn numbers(notification: &Value) -> Option<String> {

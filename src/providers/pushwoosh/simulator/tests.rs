@@ -8,8 +8,12 @@ use crate::simulator::DeliveryOutcome::{Accepted, NotReached, Refused, Suppresse
 use crate::simulator::engine::Engine;
 use crate::simulator::{DeliveryOutcome, Entry};
 
-fn engine(change: impl FnOnce(&mut Rules)) -> Engine {
-    let mut engine = Engine::new(vec![Arc::new(Simulator)], 1, 100_000);
+/// When the engines of the tests start.
+const START: &str = "2026-03-01T10:00:00Z";
+
+pub(super) fn engine(change: impl FnOnce(&mut Rules)) -> Engine {
+    let start = START.parse().unwrap();
+    let mut engine = Engine::new(vec![Arc::new(Simulator)], 1, 100_000, start);
     let mut rules = Simulator.rules();
     change(&mut rules);
     engine.set_rules("pushwoosh", rules).unwrap();
@@ -17,9 +21,13 @@ fn engine(change: impl FnOnce(&mut Rules)) -> Engine {
 }
 
 fn post(engine: &mut Engine, body: impl Into<Bytes>, now: Duration) -> (Answer, Value) {
+    post_to(engine, "createMessage", body, now)
+}
+
+fn post_to(engine: &mut Engine, operation: &str, body: impl Into<Bytes>, now: Duration) -> (Answer, Value) {
     let request = Request {
         method: Method::POST,
-        path: "/json/1.3/createMessage".into(),
+        path: format!("/json/1.3/{operation}"),
         headers: Default::default(),
         body: body.into(),
     };
@@ -28,7 +36,35 @@ fn post(engine: &mut Engine, body: impl Into<Bytes>, now: Duration) -> (Answer, 
     (answer, value)
 }
 
-fn with(changes: Value) -> Value {
+/// Calls an operation with these members of `request`, so many seconds after the start; gives the
+/// body of the answer.
+pub(super) fn call(engine: &mut Engine, operation: &str, request: Value, seconds: u64) -> Value {
+    call_as(engine, "token", operation, request, seconds)
+}
+
+/// The same with another token.
+pub(super) fn call_as(
+    engine: &mut Engine,
+    token: &str,
+    operation: &str,
+    mut request: Value,
+    seconds: u64,
+) -> Value {
+    request["auth"] = json!(token);
+    let body = json!({"request": request}).to_string();
+    let (answer, value) = post_to(engine, operation, body, Duration::from_secs(seconds));
+    assert_eq!(answer.status, 200, "{operation}: {value}");
+    value
+}
+
+/// Sends one notification at the start; its code.
+pub(super) fn send(engine: &mut Engine, changes: Value) -> String {
+    let request = json!({"application": "APP", "notifications": [with(changes)]});
+    let value = call(engine, "createMessage", request, 0);
+    value["response"]["Messages"][0].as_str().unwrap_or_else(|| panic!("{value}")).to_owned()
+}
+
+pub(super) fn with(changes: Value) -> Value {
     let mut notification = json!({"send_date": "now", "content": "hello"});
     for (key, value) in changes.as_object().unwrap() {
         if value.is_null() {
@@ -44,11 +80,11 @@ fn body(notifications: &[Value]) -> String {
     json!({"request": {"auth": "token", "application": "APP", "notifications": notifications}}).to_string()
 }
 
-fn last(engine: &Engine) -> Entry {
+pub(super) fn last(engine: &Engine) -> Entry {
     engine.ledger().page(0, usize::MAX).entries.pop().unwrap()
 }
 
-fn outcomes(engine: &Engine) -> Vec<DeliveryOutcome> {
+pub(super) fn outcomes(engine: &Engine) -> Vec<DeliveryOutcome> {
     last(engine).deliveries.iter().map(|delivery| delivery.outcome).collect()
 }
 
@@ -125,6 +161,7 @@ fn the_first_faulty_notification_stops_the_batch() {
         ("content without a language", with(json!({"content": {}}))),
         ("no date", with(json!({"send_date": null}))),
         ("date with seconds", with(json!({"send_date": "2030-01-31 10:00:00"}))),
+        ("no such timezone", with(json!({"timezone": "Mars/Olympus", "send_date": "2030-01-31 10:00"}))),
         ("no such date", with(json!({"send_date": "2030-02-30 10:00"}))),
         ("date without zeros", with(json!({"send_date": "2030-2-3 10:00"}))),
         ("devices of another type", with(json!({"devices": "t"}))),
@@ -134,6 +171,7 @@ fn the_first_faulty_notification_stops_the_batch() {
         ("an empty user", with(json!({"users": [""]}))),
         ("filter and conditions", with(json!({"filter": "f", "conditions": [["a", "EQ", 1]]}))),
         ("conditions of another shape", with(json!({"conditions": [["a", "EQ"]]}))),
+        ("an operand of another form", with(json!({"conditions": [["a", "IN", 1]]}))),
         ("no such operator", with(json!({"conditions": [["a", "LIKE", 1]]}))),
         ("no such conditions operator", with(json!({"conditions_operator": "XOR"}))),
         ("send rate", with(json!({"send_rate": 99}))),
@@ -295,19 +333,79 @@ fn tokens_that_are_not_on_the_list_are_denied() {
 
 #[test]
 fn faults_have_the_documented_shape() {
-    let answer = Simulator.failure(500);
+    let answer = Simulator.failure("createMessage", 500);
     let value: Value = from_slice(&answer.body).unwrap();
     assert_eq!((answer.status, &value["status_code"], &value["response"]), (500, &json!(500), &Value::Null));
 }
 
 #[test]
 fn other_methods_and_paths_are_not_played() {
-    for (method, path, expected) in [
-        (Method::POST, "/json/1.3/createMessage", Some("createMessage")),
-        (Method::GET, "/json/1.3/createMessage", None),
-        (Method::POST, "/json/1.3/createMessag", None),
-        (Method::POST, "/json/1.4/createMessage", None),
+    for name in Operation::NAMES {
+        let path = format!("/json/1.3/{name}");
+        assert_eq!(Simulator.operation(&Method::POST, &path), Some(name));
+        assert_eq!(Simulator.operation(&Method::GET, &path), None, "{name}");
+        assert_eq!(Simulator.operation(&Method::POST, &path[..path.len() - 1]), None, "{name}");
+        assert_eq!(Simulator.operation(&Method::POST, &path.replace("1.3", "1.4")), None, "{name}");
+    }
+}
+
+#[test]
+fn every_operation_answers_unreadable_bodies_and_wrong_tokens() {
+    for name in Operation::NAMES {
+        let mut engine = engine(|rules| rules.credentials = Some(vec!["right".into()]));
+        for text in ["", "{", "[]", "{}", r#"{"request":[]}"#] {
+            let (answer, _) = post_to(&mut engine, name, text, Duration::ZERO);
+            assert_eq!((answer.status, answer.body.len()), (400, 0), "{name} {text:?}");
+        }
+        for request in [json!({"auth": "wrong"}), json!({})] {
+            let body = json!({"request": request}).to_string();
+            let (_, value) = post_to(&mut engine, name, body, Duration::ZERO);
+            assert_eq!((&value["status_code"], &value["status_message"]), (&json!(210), &json!(DENIED)));
+        }
+    }
+}
+
+#[test]
+fn only_the_two_calls_that_send_use_up_the_limit_and_they_share_it() {
+    let requests = [
+        ("deleteMessage", json!({"message": "x"}), false),
+        ("cancelMessage", json!({"message": "x"}), false),
+        ("getMessageDetails", json!({"message": "x"}), false),
+        ("getPushHistory", json!({}), false),
+        ("createTargetedMessage", json!({}), true),
+        ("createMessage", json!({"notifications": [with(json!({"users": ["u"]}))]}), true),
+    ];
+    let mut engine = engine(|rules| rules.requests = Some(1));
+    for (operation, mut request, counted) in requests {
+        request["auth"] = json!("token");
+        let body = json!({"request": request}).to_string();
+        let (answer, _) = post_to(&mut engine, operation, body, Duration::ZERO);
+        assert_eq!(last(&engine).counted, counted, "{operation}");
+        let expected = if operation == "createMessage" { 429 } else { 200 };
+        assert_eq!(answer.status, expected, "{operation}");
+    }
+    assert_eq!(engine.summary().accounts[0].most_in_window, 2);
+}
+
+#[test]
+fn the_time_of_sending_goes_by_the_timezone() {
+    let now: jiff::Timestamp = START.parse().unwrap();
+    for (date, zone, expected) in [
+        ("now", None, Some(START)),
+        ("now", Some(json!("America/New_York")), Some(START)),
+        ("2026-07-01 12:00", None, Some("2026-07-01T12:00:00Z")),
+        ("2026-07-01 12:00", Some(json!("America/New_York")), Some("2026-07-01T16:00:00Z")),
+        ("2026-12-01 12:00", Some(json!("America/New_York")), Some("2026-12-01T17:00:00Z")),
+        ("2026-07-01 12:00", Some(json!("Nowhere")), None),
+        ("2026-07-01 12:00", Some(json!(2)), None),
+        ("2026-07-01T12:00", None, None),
+        ("tomorrow", None, None),
     ] {
-        assert_eq!(Simulator.operation(&method, path), expected, "{method} {path}");
+        let mut message = json!({"send_date": date});
+        if let Some(zone) = &zone {
+            message["timezone"] = zone.clone();
+        }
+        let found = notification::send_at(message.as_object().unwrap(), now);
+        assert_eq!(found, expected.map(|time| time.parse().unwrap()), "{date} {zone:?}");
     }
 }

@@ -254,3 +254,96 @@ fn no_secret_and_no_customer_data_comes_back_in_a_text() {
         }
     }
 }
+
+/// One delivery of a notification with these members.
+fn delivery_of(members: &Value) -> Vec<Delivery> {
+    let mut notification = json!({"send_date": "now", "content": "x", "users": ["u"]});
+    notification.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let payload = json!({"application": "OWN00-00001", "notifications": [notification]});
+    gateway().plan(&job(payload)).unwrap().into_iter().map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_producer_s_words_decide_nothing() {
+    let booked = "Your transaction was already booked";
+    let denied = "Access denied to your card";
+    let cases = [
+        (
+            json!({"conditions": [["Clicks per minute", "EQ", 1]]}),
+            "Tag \"Clicks per minute\" not found",
+            "refused",
+        ),
+        (json!({"campaign": "no-limit-2026"}), "Campaign \"no-limit-2026\" not found", "refused"),
+        (json!({"campaign": "No-Limit-2026"}), "Campaign \"no-limit-2026\" not found", "refused"),
+        (json!({"preset": "Rate limit"}), "Preset Rate limit is unknown", "refused"),
+        (json!({"transactionId": "rate-limit-test"}), "Invalid id rate-limit-test", "refused"),
+        (json!({"my_rate_limit": 1}), "Unknown member my_rate_limit", "refused"),
+        (json!({"note": {"deep": ["too many requests"]}}), "Unknown \"too many requests\"", "refused"),
+        (json!({ "content": booked }), "Liquid error in \"Your transaction was already booked\"", "refused"),
+        (json!({ "content": denied }), "Liquid error in \"Access denied to your card\"", "refused"),
+        (json!({"content": "denied"}), "Access denied or application not found", "misconfigured"),
+        (
+            json!({"content": "Access denied or application not found"}),
+            "Access denied or application not found",
+            "misconfigured",
+        ),
+        (json!({"content": "Limit"}), "Requests limit exceeded", "throttled"),
+        (json!({"data": {"type": "transaction"}}), "Duplicate transactionId", "accepted_before"),
+    ];
+    for (members, text, expected) in cases {
+        for after_unknown in [false, true] {
+            let verdict = judge_for(&delivery_of(&members), &reply(210, text, &[]), after_unknown);
+            assert_eq!(verdict.label(), expected, "{members} {text} {after_unknown}");
+        }
+    }
+}
+
+#[test]
+fn codes_are_given_back_whole() {
+    for code in ["97B0-C7473871-1029AE20", "CODE_NOT_AVAILABLE"] {
+        let members = json!({"content": "1029", "title": "CODE"});
+        let Verdict::Accepted(list) = judge_for(&delivery_of(&members), &reply(200, "OK", &[code]), false)
+        else {
+            panic!()
+        };
+        assert_eq!(codes(&list), [Some(code)]);
+        assert_eq!(list[0].response.as_ref().unwrap()["response"]["Messages"], json!([code]));
+    }
+}
+
+#[test]
+fn entries_that_are_no_codes_do_not_count_as_taken() {
+    let answer = |code: u64, messages: Value| {
+        ok(json!({"status_code": code, "status_message": "Invalid", "response": {"Messages": messages}}))
+    };
+    for messages in [json!([null]), json!([false]), json!([""]), json!([" "]), json!([null, "B"])] {
+        assert_eq!(judge(1, &answer(210, messages.clone())).label(), "refused", "{messages}");
+        assert_eq!(judge(3, &answer(210, messages.clone())).label(), "refused", "{messages}");
+    }
+    for messages in [json!(["A", null]), json!(["A", "", "C"])] {
+        let Verdict::Partial { accepted, rest: Rest::Faulty(_) } = judge(3, &answer(210, messages)) else {
+            panic!()
+        };
+        assert_eq!(codes(&accepted), [Some("A")]);
+    }
+    let Verdict::Accepted(list) = judge(2, &answer(200, json!(["", "B"]))) else { panic!() };
+    assert_eq!(codes(&list), [None, Some("B")]);
+}
+
+/// Each text was once hidden once more for each delivery: hours for a large shared request.
+#[test]
+fn a_large_shared_request_is_judged_at_once() {
+    let one = |i: usize| {
+        let devices: Vec<_> = (0..40).map(|k| format!("device-{i}-{k}")).collect();
+        json!({"send_date": "now", "content": "x", "devices": devices})
+    };
+    let payload = json!({"notifications": (0..1000).map(one).collect::<Vec<_>>()});
+    let planned: Vec<Delivery> =
+        gateway().plan(&job(payload)).unwrap().into_iter().map(Result::unwrap).collect();
+    let started = std::time::Instant::now();
+    let Verdict::Accepted(list) = judge_for(&planned, &reply(200, &"OK ".repeat(100), &[]), false) else {
+        panic!()
+    };
+    assert_eq!(list.len(), 1000);
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}

@@ -1,4 +1,4 @@
-//! How far a publishing has come: a bar on a terminal, a plain line now and then elsewhere.
+//! How far the reading of a file has come: a bar on a terminal, a plain line now and then elsewhere.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -6,8 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
-use super::Summary;
-use crate::cli::complain;
+use super::complain;
 
 /// How often a plain line is written.
 const PLAIN: Duration = Duration::from_secs(5);
@@ -36,29 +35,33 @@ impl Progress {
         })
     }
 
-    /// Brings it up to date.
-    pub(super) fn show(&mut self, summary: &Summary, bytes: u64) {
+    /// Brings it up to date: the bytes of the file that are done, and what came of them.
+    pub(super) fn show(&mut self, bytes: u64, text: impl FnOnce() -> String) {
         match self {
             Self::Bar(bar) => {
                 bar.set_position(bytes);
-                bar.set_message(summary.as_text());
+                bar.set_message(text());
             }
             Self::Plain(written) => {
                 if written.elapsed() >= PLAIN {
                     *written = Instant::now();
-                    complain(&summary.as_text());
+                    complain(&text());
                 }
             }
         }
     }
 
+    /// Writes something that may go to the same terminal, with the bar out of the way.
+    pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Bar(bar) => bar.suspend(write),
+            Self::Plain(_) => write(),
+        }
+    }
+
     /// Names a line that failed.
     pub(super) fn complain(&self, line: u64, problem: &str) {
-        let text = format!("line {line}: {problem}");
-        match self {
-            Self::Bar(bar) => bar.suspend(|| complain(&text)),
-            Self::Plain(_) => complain(&text),
-        }
+        self.aside(|| complain(&format!("line {line}: {problem}")));
     }
 
     /// Takes the bar away.
