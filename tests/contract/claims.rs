@@ -164,6 +164,31 @@ async fn only_some_ends_block_another_instance() {
 }
 
 #[tokio::test]
+async fn an_end_is_told_again_to_its_own_message_after_another_one_was_claimed() {
+    let (_server, store) = started(|_| {}).await;
+    let first = acquire(&store, wish("a", "m1")).await;
+    finish(&store, &first, &rejected(), Signal::Neutral).await;
+    // A mended job with the same id is under way, and the first message comes again.
+    let second = acquire(&store, wish("a", "m2")).await;
+    let told = |answer: &Answer, outcome: &Outcome| match answer {
+        Answer::Ended { outcome: found, same: true } => found == outcome,
+        _ => false,
+    };
+    assert!(told(&ask(&store, wish("a", "m1")).await, &rejected()));
+    finish(&store, &second, &delivered(), Signal::Neutral).await;
+    assert!(told(&ask(&store, wish("a", "m1")).await, &rejected()));
+    assert!(told(&ask(&store, wish("a", "m2")).await, &delivered()));
+    // A third one is a duplicate, and only the last few ends are kept.
+    assert!(matches!(ask(&store, wish("a", "m3")).await, Answer::Ended { same: false, .. }));
+    for n in 0..10 {
+        let claim = acquire(&store, wish("b", &format!("n{n}"))).await;
+        finish(&store, &claim, &rejected(), Signal::Neutral).await;
+    }
+    assert!(told(&ask(&store, wish("b", "n1")).await, &rejected()));
+    assert!(matches!(ask(&store, wish("b", "n0")).await, Answer::Acquired(_)));
+}
+
+#[tokio::test]
 async fn of_many_at_once_one_gets_the_claim() {
     let (_server, store) = started(|_| ()).await;
     let mut tasks = tokio::task::JoinSet::new();
