@@ -75,25 +75,40 @@ impl Worker {
         }
         // Asked once: nobody else works while the store makes up its mind.
         let Ok(times) = self.ports.claims.count_suspect(&fingerprint, &handling).await else {
+            // It may have been counted, and it was not handled.
+            self.take_count_back(hand, fingerprint, handling);
             self.give_back_unless_stopped(hand).await;
             return None;
         };
         tracing::warn!(redeliveries = hand.redeliveries, times, place = ?hand.place, "a suspected message is handled alone");
-        let read = match treatment(times) {
-            Treatment::Alone => self.work_alone(hand, work).await,
+        match treatment(times) {
+            Treatment::Alone => {
+                let read = self.work_alone(hand, work).await;
+                // It did no harm this time.
+                if self.ports.claims.uncount_suspect(&fingerprint, &handling).await.is_err() {
+                    self.take_count_back(hand, fingerprint, handling);
+                }
+                return read;
+            }
+            // Counts of these stay: should it come again, nothing more of it may be read than now.
             Treatment::Bury => {
                 let unpacked = self.unpack(hand);
                 self.bury_poison(hand, unpacked).await;
-                None
             }
-            Treatment::BuryUnread => {
-                self.bury_unread(hand).await;
-                None
-            }
-        };
-        // It did no harm this time. Should this not reach the store, the count ends by itself.
-        let _ = self.ports.claims.uncount_suspect(&fingerprint, &handling).await;
-        read
+            Treatment::BuryUnread => self.bury_unread(hand).await,
+        }
+        None
+    }
+
+    /// Takes a count back while others work on: an answer of the store that is lost must not, in the
+    /// end, make an innocent message poison.
+    fn take_count_back(self: &Arc<Self>, hand: &Hand, fingerprint: String, handling: String) {
+        let (worker, hand) = (self.clone(), hand.clone());
+        self.spawn(Vec::new(), async move {
+            let claims = &worker.ports.claims;
+            // Given up, the count ends by itself after a day.
+            let _ = worker.store_surely(&hand, || claims.uncount_suspect(&fingerprint, &handling)).await;
+        });
     }
 
     async fn work_alone(self: &Arc<Self>, hand: &Hand, work: Work) -> Option<Unpacked> {
