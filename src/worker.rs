@@ -10,7 +10,9 @@
 //! 1. A message is acked only after everything that follows from it is confirmed by the broker or
 //!    written to the store. Whatever fails leaves it unacked, and it comes again.
 //! 2. A request is made only with a claim (and, if counted, a permit) in hand: [`Cargo`].
-//! 3. No message waits here longer than `worker.hold` for a permit, an account or the store: it goes
+//! 3. Of several things that could be done next, none is chosen by chance (`biased` in every
+//!    `select!`), so that a simulated run repeats itself.
+//! 4. No message waits here longer than `worker.hold` for a permit, an account or the store: it goes
 //!    back to its queue, so that the broker's own consumer timeout is never reached.
 //!
 //! [`Cargo`]: crate::pipeline::send::Cargo
@@ -158,6 +160,7 @@ impl Worker {
         let mut stage = self.stage.clone();
         // The sender lives as long as the process; were it gone, nobody could stop us but a kill.
         tokio::select! {
+            biased;
             _ = stage.wait_for(|stage| *stage != Stage::Running) => {}
             () = self.watch(&mut loops) => {}
         }
@@ -170,6 +173,7 @@ impl Worker {
             self.tasks.wait().await;
         };
         let abandoned = tokio::select! {
+            biased;
             () = ended => 0,
             () = tokio::time::sleep(self.manner.worker.drain) => self.tasks.len(),
             _ = stage.wait_for(|stage| *stage == Stage::Stopped) => self.tasks.len(),

@@ -196,6 +196,7 @@ impl Worker {
         let line = parcel.line();
         loop {
             tokio::select! {
+                biased;
                 ready = self.ready_for_exempt(&account, &line) => {
                     let Some((slot, pass)) = ready else { return };
                     if hand.ticket.is_stale() {
@@ -233,6 +234,7 @@ impl Worker {
     pub(super) async fn store_is_up(&self, hand: &Hand) -> bool {
         let mut up = self.ports.claims.up();
         tokio::select! {
+            biased;
             found = up.wait_for(|up| *up) => found.is_ok(),
             () = tokio::time::sleep_until(self.held_until(hand)) => false,
             () = self.stopping() => false,

@@ -138,6 +138,7 @@ impl Worker {
             self.ask_if_needed(&dispatcher, &mut desk, now);
             let next = self.next_event(&dispatcher, &desk, now);
             tokio::select! {
+                biased;
                 grant = answer_of(&mut desk.asking) => {
                     desk.asking = None;
                     self.take_grant(&dispatcher, &mut desk, grant);

@@ -105,6 +105,7 @@ impl Gate {
             match self.state(now) {
                 GateState::Closed(until) => {
                     tokio::select! {
+                        biased;
                         () = changed => {}
                         () = tokio::time::sleep_until(until) => {}
                     }
