@@ -1,0 +1,616 @@
+//! Redis with paceline's scripts, as a model: claims, the accounts' health, permits.
+//!
+//! What the scripts do is shown on a real Redis by `tests/contract`; here it is told once more, in
+//! Rust, so that thousands of runs take seconds. Where the two differ, a run shows nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use paceline::adapters::redis::pacing::{Pace, Reading};
+use paceline::adapters::redis::permits::{Slots, grant, steady};
+use paceline::config::Config;
+use paceline::job::{AccountName, DeliveryId, Line};
+use paceline::ports::{
+    Answer, Claim, ClaimRequest, Claims, Fenced, Grant, History, Pause, PauseCause, Permits, PoolKey,
+    Purpose, Release, StoreError, Suspicion, Usage,
+};
+use paceline::verdict::{Outcome, Signal};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::life::{Chaos, Life};
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+const PROBE_WAIT_MS: i64 = 1_000;
+const OPERATOR_WAIT_MS: i64 = 10_000;
+/// Between the last write, plus the longest request, and the end of the lease.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Sending,
+    Held,
+}
+
+#[derive(Debug, Clone)]
+struct Live {
+    phase: Phase,
+    token: String,
+    lease_ends: i64,
+    /// Start of the attempt under way.
+    attempt: Option<i64>,
+    history: History,
+    earlier: Vec<(String, Outcome)>,
+}
+
+#[derive(Debug, Clone)]
+struct Ended {
+    token: String,
+    instance: String,
+    outcome: Outcome,
+    /// Ends of earlier publishings.
+    earlier: Vec<(String, Outcome)>,
+}
+
+impl Record {
+    /// How this publishing ended, and the ends to keep when another one is claimed.
+    fn ends(&self) -> Vec<(String, Outcome)> {
+        match self {
+            Self::Live(live) => live.earlier.clone(),
+            Self::Ended(ended) => {
+                let last = (ended.instance.clone(), ended.outcome.clone());
+                std::iter::once(last).chain(ended.earlier.clone()).take(8).collect()
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Record {
+    Live(Live),
+    Ended(Ended),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Health {
+    cause: Option<PauseCause>,
+    until: i64,
+    backoff: Option<i64>,
+    faults: u32,
+    probe: Option<(String, i64)>,
+    suspects: BTreeSet<DeliveryId>,
+    cleared: BTreeSet<DeliveryId>,
+}
+
+/// `tat`, the last `now`, and the provider's pause, in microseconds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pool {
+    tat: i64,
+    at: i64,
+    run: u64,
+    pause_until: i64,
+}
+
+/// All that can be lost.
+#[derive(Debug, Clone, Default)]
+struct Data {
+    records: BTreeMap<(AccountName, DeliveryId), Record>,
+    health: BTreeMap<(AccountName, Line), Health>,
+    paused_by_person: BTreeSet<AccountName>,
+    pools: BTreeMap<PoolKey, Pool>,
+    handlings: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// The store.
+pub struct Store {
+    chaos: Arc<Chaos>,
+    config: Config,
+    paces: BTreeMap<PoolKey, Pace>,
+    data: Mutex<Data>,
+    saved: Mutex<Data>,
+    run: AtomicI64,
+    down: AtomicBool,
+    up: watch::Sender<bool>,
+}
+
+impl Store {
+    pub fn new(chaos: Arc<Chaos>, config: Config) -> Arc<Self> {
+        let pools = config.accounts.values().flat_map(|account| account.gateway.pools());
+        let paces = pools
+            .map(|(_, key, windows)| {
+                (key, Pace::new(&config.limiter, &windows).expect("limits of 2 or more"))
+            })
+            .collect();
+        Arc::new(Self {
+            chaos,
+            config,
+            paces,
+            data: Mutex::default(),
+            saved: Mutex::default(),
+            run: 1.into(),
+            down: false.into(),
+            up: watch::Sender::new(true),
+        })
+    }
+
+    fn data(&self) -> MutexGuard<'_, Data> {
+        self.data.lock().expect("nobody panics with it")
+    }
+
+    /// Away for a while, with its data kept.
+    pub async fn restart(&self, away: Duration) {
+        self.down.store(true, Ordering::Relaxed);
+        self.up.send_replace(false);
+        sleep(away).await;
+        self.run.fetch_add(1, Ordering::Relaxed);
+        self.down.store(false, Ordering::Relaxed);
+        self.up.send_replace(true);
+    }
+
+    pub fn save(&self) {
+        *self.saved.lock().expect("nobody panics with it") = self.data().clone();
+    }
+
+    /// All is gone, or only what was saved is left.
+    pub fn lose(&self, all: bool) {
+        let saved = self.saved.lock().expect("nobody panics with it").clone();
+        *self.data() = if all { Data::default() } else { saved };
+        if !all {
+            self.run.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Claims that nobody settled, and those that say `sending`.
+    pub fn unfinished(&self) -> Vec<(String, String)> {
+        let data = self.data();
+        let open = data.records.iter().filter_map(|((account, id), record)| match record {
+            Record::Ended(_) => None,
+            Record::Live(Live { phase: Phase::Idle, .. }) => None,
+            Record::Live(Live { phase: Phase::Sending | Phase::Held, .. }) => {
+                Some((account.to_string(), id.to_string()))
+            }
+        });
+        open.collect()
+    }
+
+    /// A worker's way to it.
+    pub fn connect(self: &Arc<Self>, life: Arc<Life>) -> StoreLink {
+        let seen = self.paces.keys().map(|key| (key.clone(), tokio::sync::Mutex::new(None))).collect();
+        StoreLink { store: self.clone(), life, seen }
+    }
+}
+
+/// A worker's way to the store.
+pub struct StoreLink {
+    store: Arc<Store>,
+    life: Arc<Life>,
+    seen: BTreeMap<PoolKey, tokio::sync::Mutex<Option<Reading>>>,
+}
+
+impl StoreLink {
+    /// One trip: there, the script, back; each part of it may fail.
+    async fn trip<T>(&self, script: impl FnOnce(&mut Data, i64) -> T) -> Result<T, StoreError> {
+        let chaos = &self.store.chaos;
+        let lost = |why: &str| Err(StoreError(why.to_owned()));
+        self.life.moment().await;
+        if self.store.down.load(Ordering::Relaxed) {
+            chaos.travel(50).await;
+            self.life.moment().await;
+            return lost("away");
+        }
+        chaos.travel(if chaos.strikes(|odds| odds.store_slow) { 1_500 } else { 3 }).await;
+        if chaos.strikes(|odds| odds.ask_lost) {
+            sleep(TIMEOUT).await;
+            self.life.moment().await;
+            return lost("the question was lost");
+        }
+        let answer = script(&mut self.store.data(), self.store.chaos.true_ms());
+        if chaos.strikes(|odds| odds.answer_lost) {
+            sleep(TIMEOUT).await;
+            self.life.moment().await;
+            return lost("the answer was lost");
+        }
+        chaos.travel(3).await;
+        self.life.moment().await;
+        Ok(answer)
+    }
+
+    fn apply_signal(&self, health: &mut Health, signal: Signal, token: &str, now: i64) {
+        let circuit = &self.store.config.circuit;
+        let ms = |length: Duration| i64::try_from(length.as_millis()).expect("a sane length");
+        let probes = health.cause.is_some() && health.probe.as_ref().is_some_and(|(probe, _)| probe == token);
+        match signal {
+            Signal::Healthy if probes => {
+                let suspects = std::mem::take(&mut health.suspects);
+                let cleared = std::mem::take(&mut health.cleared);
+                let was = health.cause;
+                *health = Health { suspects, cleared, ..Health::default() };
+                if was == Some(PauseCause::Credentials) && !health.suspects.is_empty() {
+                    health.cleared = std::mem::take(&mut health.suspects);
+                }
+            }
+            Signal::Healthy => {
+                if health.cause.is_none() {
+                    health.faults = 0;
+                }
+            }
+            Signal::Faulty if probes => {
+                health.probe = None;
+                if health.cause == Some(PauseCause::Credentials) {
+                    health.until = now + ms(circuit.credentials_pause);
+                } else {
+                    let length = (health.backoff.unwrap_or(ms(circuit.pause)) * 2).min(ms(circuit.pause_max));
+                    (health.until, health.backoff) = (now + length, Some(length));
+                }
+            }
+            Signal::Faulty => {
+                if health.cause.is_none() {
+                    health.faults += 1;
+                    if health.faults >= circuit.failures.max(1) {
+                        let length = ms(circuit.pause.min(circuit.pause_max));
+                        health.faults = 0;
+                        health.cause = Some(PauseCause::Circuit);
+                        (health.until, health.backoff) = (now + length, Some(length));
+                    }
+                }
+            }
+            Signal::Neutral => {
+                if probes {
+                    health.probe = None;
+                }
+            }
+        }
+    }
+
+    fn longest_pause_ms(&self) -> i64 {
+        let circuit = &self.store.config.circuit;
+        i64::try_from(circuit.pause_max.max(circuit.credentials_pause).as_millis()).expect("a sane length")
+    }
+
+    fn claim_one(&self, data: &mut Data, now: i64, wish: &ClaimRequest, write_by: Instant) -> Answer {
+        let lease = i64::try_from(self.store.config.worker.lease.as_millis()).expect("a sane length");
+        let key = (wish.account.clone(), wish.id.clone());
+        let record = data.records.get(&key).cloned();
+        let earlier = record.as_ref().map(Record::ends).unwrap_or_default();
+        if let Some((_, outcome)) = earlier.iter().find(|(instance, _)| instance == wish.instance.as_str()) {
+            return Answer::Ended { outcome: outcome.clone(), same: true };
+        }
+        let mut live = match record {
+            Some(Record::Ended(ended)) if ended.outcome.blocks() => {
+                return Answer::Ended { outcome: ended.outcome, same: false };
+            }
+            Some(Record::Ended(_)) | None => None,
+            Some(Record::Live(live)) => Some(live),
+        };
+        if let Some(live) = &mut live {
+            match live.phase {
+                Phase::Idle if live.token == wish.token => {
+                    return Answer::Held(millis(PROBE_WAIT_MS));
+                }
+                Phase::Idle => {}
+                Phase::Sending | Phase::Held => {
+                    if live.lease_ends - now > lease {
+                        live.lease_ends = now + lease;
+                    }
+                    if live.token == wish.token {
+                        if live.phase == Phase::Sending {
+                            live.history.requests -= 1;
+                            if live.history.first_attempt_ms == live.attempt {
+                                live.history.first_attempt_ms = None;
+                            }
+                        }
+                        (live.phase, live.token) = (Phase::Idle, String::new());
+                    } else if now < live.lease_ends {
+                        return Answer::Held(millis(live.lease_ends - now));
+                    } else if live.phase == Phase::Sending {
+                        live.history.unresolved_ms = earliest(live.history.unresolved_ms, live.attempt);
+                    }
+                }
+            }
+            data.records.insert(key.clone(), Record::Live(live.clone()));
+        }
+        let mut probe = false;
+        if wish.purpose == Purpose::Send {
+            if data.paused_by_person.contains(&wish.account) {
+                return Answer::Paused(Pause { wait: millis(OPERATOR_WAIT_MS), cause: PauseCause::Operator });
+            }
+            let health = data.health.entry((wish.account.clone(), wish.line.clone())).or_default();
+            if let Some(cause) = health.cause {
+                let rest = health.until - now;
+                if rest > 0 && rest <= self.longest_pause_ms() {
+                    return Answer::Paused(Pause { wait: millis(rest), cause });
+                }
+                let wait = Pause { wait: millis(PROBE_WAIT_MS), cause };
+                if health.probe.as_ref().is_some_and(|(token, ends)| *token != wish.token && now < *ends) {
+                    return Answer::Paused(wait);
+                }
+                let again = i64::try_from(self.store.config.circuit.credentials_pause.as_millis());
+                let alone_until = health.until + again.expect("a sane length");
+                if cause == PauseCause::Credentials && now < alone_until && health.suspects.contains(&wish.id)
+                {
+                    return Answer::Paused(wait);
+                }
+                probe = true;
+            }
+        }
+        let known = live.map(|live| live.history).unwrap_or_default();
+        let before = History {
+            requests: known.requests.max(wish.remembered.requests),
+            retries: known.retries.max(wish.remembered.retries),
+            first_attempt_ms: earliest(known.first_attempt_ms, wish.remembered.first_attempt_ms),
+            unresolved_ms: earliest(known.unresolved_ms, wish.remembered.unresolved_ms),
+        };
+        let (phase, attempt, history) = match wish.purpose {
+            Purpose::Send => {
+                let first_attempt_ms = earliest(before.first_attempt_ms, Some(now));
+                let history = History { requests: before.requests + 1, first_attempt_ms, ..before };
+                (Phase::Sending, Some(now), history)
+            }
+            Purpose::End => (Phase::Held, None, before),
+        };
+        let live =
+            Live { phase, token: wish.token.clone(), lease_ends: now + lease, attempt, history, earlier };
+        data.records.insert(key, Record::Live(live));
+        if probe {
+            let health = data.health.entry((wish.account.clone(), wish.line.clone())).or_default();
+            health.probe = Some((wish.token.clone(), now + lease));
+        }
+        Answer::Acquired(Claim {
+            account: wish.account.clone(),
+            line: wish.line.clone(),
+            id: wish.id.clone(),
+            instance: wish.instance.clone(),
+            token: wish.token.clone(),
+            history: before,
+            claimed_ms: now,
+            probe,
+            write_by,
+        })
+    }
+
+    async fn settle(
+        &self,
+        claim: &Claim,
+        end: Option<Outcome>,
+        history: History,
+        signal: Signal,
+    ) -> Result<Fenced, StoreError> {
+        self.trip(|data, now| {
+            let key = (claim.account.clone(), claim.id.clone());
+            let earlier = data.records.get(&key).map(Record::ends).unwrap_or_default();
+            match data.records.get(&key) {
+                Some(Record::Ended(ended)) => return Fenced(!(end.is_some() && ended.token == claim.token)),
+                Some(Record::Live(live)) => {
+                    let same = live.token == claim.token;
+                    if end.is_none() && live.phase == Phase::Idle && same {
+                        return Fenced(false);
+                    }
+                    if live.phase == Phase::Idle || !same {
+                        return Fenced(true);
+                    }
+                }
+                None => {}
+            }
+            let record = match end {
+                Some(outcome) => Record::Ended(Ended {
+                    token: claim.token.clone(),
+                    instance: claim.instance.as_str().to_owned(),
+                    outcome,
+                    earlier,
+                }),
+                None => Record::Live(Live {
+                    phase: Phase::Idle,
+                    token: claim.token.clone(),
+                    lease_ends: 0,
+                    attempt: None,
+                    history,
+                    earlier,
+                }),
+            };
+            data.records.insert(key, record);
+            let health = data.health.entry((claim.account.clone(), claim.line.clone())).or_default();
+            self.apply_signal(health, signal, &claim.token, now);
+            Fenced(false)
+        })
+        .await
+    }
+
+    /// `permits.lua`, without what only matters when limits change or several windows are kept.
+    fn take_slots(
+        &self,
+        pool: &mut Pool,
+        known: bool,
+        now: i64,
+        want: u32,
+        pace: &Pace,
+        reset: bool,
+    ) -> (Vec<u64>, Option<u64>, u64) {
+        let us = |number: u64| i64::try_from(number).expect("a sane length");
+        let (interval, horizon) = (us(pace.interval_us), us(pace.horizon_us));
+        let run = u64::try_from(self.store.run.load(Ordering::Relaxed)).expect("it counts up");
+        let cold = now + horizon.max(i64::from(pace.burst) * interval) + interval;
+        let mut tat = if !known || pool.run != run || now < pool.at { cold } else { pool.tat };
+        if reset {
+            tat = tat.max(cold);
+        }
+        let rest = (pool.pause_until - now).max(0);
+        let mut slots = Vec::new();
+        if rest == 0 {
+            tat = tat.max(pool.pause_until);
+            if now >= tat {
+                let at_once = i64::from(want).min(i64::from(pace.burst)).min((now - tat) / interval + 1);
+                slots.extend((0..at_once).map(|_| 0));
+                tat = now + at_once * interval;
+            }
+            while slots.len() < want as usize && tat <= now + horizon {
+                slots.push(u64::try_from(tat - now).expect("ahead"));
+                tat += interval;
+            }
+        }
+        *pool = Pool { tat, at: now, run, ..*pool };
+        let wait = (slots.len() < want as usize).then(|| {
+            u64::try_from(rest.max(tat.max(pool.pause_until) - horizon - now).max(0)).expect("not negative")
+        });
+        (slots, wait, u64::try_from(rest).expect("not negative"))
+    }
+
+    async fn ask_slots(&self, key: &PoolKey, n: u32, reset: bool) -> Result<Slots, StoreError> {
+        let pace = self.store.paces[key];
+        let before = Instant::now();
+        let (slots, wait, pause_us, store_us) = self
+            .trip(|data, now_ms| {
+                let now = now_ms * 1_000;
+                let known = data.pools.contains_key(key);
+                let pool = data.pools.entry(key.clone()).or_default();
+                if pace.interval_us == 0 {
+                    let rest = (pool.pause_until - now).max(0);
+                    let slots = if rest == 0 { vec![0; n as usize] } else { Vec::new() };
+                    let rest = u64::try_from(rest).expect("not negative");
+                    return (slots, (rest > 0).then_some(rest), rest, now);
+                }
+                let (slots, wait, rest) = self.take_slots(pool, known, now, n, &pace, reset);
+                (slots, wait, rest, now)
+            })
+            .await?;
+        let run = self.store.run.load(Ordering::Relaxed).to_string();
+        let reading = Reading { before, after: Instant::now(), store_us, run };
+        Ok(Slots { reading, pause_us, wait_us: wait, offsets_us: slots })
+    }
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    [a, b].into_iter().flatten().min()
+}
+
+#[async_trait]
+impl Claims for StoreLink {
+    async fn claim(&self, requests: &[ClaimRequest]) -> Result<Vec<Answer>, StoreError> {
+        let worker = &self.store.config.worker;
+        let write_by = Instant::now() + worker.lease.saturating_sub(worker.request_timeout + LEASE_MARGIN);
+        self.trip(|data, now| requests.iter().map(|wish| self.claim_one(data, now, wish, write_by)).collect())
+            .await
+    }
+
+    async fn end(&self, claim: &Claim, outcome: &Outcome, signal: Signal) -> Result<Fenced, StoreError> {
+        self.settle(claim, Some(outcome.clone()), claim.history, signal).await
+    }
+
+    async fn release(&self, claim: &Claim, release: Release) -> Result<Fenced, StoreError> {
+        self.settle(claim, None, release.history, release.signal).await
+    }
+
+    async fn suspect(&self, claim: &Claim) -> Result<Suspicion, StoreError> {
+        let pause = self.store.config.circuit.credentials_pause;
+        let longest = i64::try_from(pause.as_millis()).expect("a sane length");
+        self.trip(|data, now| {
+            let record = data.records.get(&(claim.account.clone(), claim.id.clone()));
+            let ours = match record {
+                None => true,
+                Some(Record::Ended(_)) => false,
+                Some(Record::Live(live)) => live.token == claim.token,
+            };
+            let health = data.health.entry((claim.account.clone(), claim.line.clone())).or_default();
+            if !ours {
+                let rest = if health.cause.is_some() { (health.until - now).clamp(0, longest) } else { 0 };
+                let wait = millis(rest.max(PROBE_WAIT_MS));
+                return Suspicion::Paused(Pause { wait, cause: PauseCause::Credentials });
+            }
+            if health.cleared.contains(&claim.id) {
+                return Suspicion::Delivery;
+            }
+            health.cleared.clear();
+            health.suspects.insert(claim.id.clone());
+            health.cause = Some(PauseCause::Credentials);
+            health.until = now + longest;
+            (health.faults, health.backoff) = (0, None);
+            if health.probe.as_ref().is_some_and(|(token, _)| *token == claim.token) {
+                health.probe = None;
+            }
+            Suspicion::Paused(Pause { wait: pause, cause: PauseCause::Credentials })
+        })
+        .await
+    }
+
+    async fn pause_of(&self, account: &AccountName, line: &Line) -> Result<Option<Pause>, StoreError> {
+        self.trip(|data, now| {
+            if data.paused_by_person.contains(account) {
+                return Some(Pause { wait: millis(OPERATOR_WAIT_MS), cause: PauseCause::Operator });
+            }
+            let health = data.health.get(&(account.clone(), line.clone()))?;
+            health.cause.map(|cause| Pause { wait: millis(health.until - now), cause })
+        })
+        .await
+    }
+
+    async fn pause(&self, account: &AccountName) -> Result<(), StoreError> {
+        self.trip(|data, _| {
+            data.paused_by_person.insert(account.clone());
+        })
+        .await
+    }
+
+    async fn resume(&self, account: &AccountName, line: &Line) -> Result<(), StoreError> {
+        self.trip(|data, _| {
+            data.paused_by_person.remove(account);
+            data.health.remove(&(account.clone(), line.clone()));
+        })
+        .await
+    }
+
+    async fn count_suspect(&self, fingerprint: &str, handling: &str) -> Result<u32, StoreError> {
+        self.trip(|data, _| {
+            let handlings = data.handlings.entry(fingerprint.to_owned()).or_default();
+            handlings.insert(handling.to_owned());
+            u32::try_from(handlings.len()).expect("few")
+        })
+        .await
+    }
+
+    async fn uncount_suspect(&self, fingerprint: &str, handling: &str) -> Result<(), StoreError> {
+        self.trip(|data, _| {
+            if let Some(handlings) = data.handlings.get_mut(fingerprint) {
+                handlings.remove(handling);
+            }
+        })
+        .await
+    }
+
+    fn up(&self) -> watch::Receiver<bool> {
+        self.store.up.subscribe()
+    }
+
+    async fn ping(&self) -> bool {
+        self.trip(|_, _| ()).await.is_ok()
+    }
+}
+
+#[async_trait]
+impl Permits for StoreLink {
+    async fn take(&self, pool: &PoolKey, n: u32) -> Result<Grant, StoreError> {
+        let mut seen = self.seen[pool].lock().await;
+        let slots = steady(&mut seen, |reset| self.ask_slots(pool, n, reset)).await?;
+        let width = self.store.paces[pool].slot_width;
+        Ok(grant(&slots, n, width))
+    }
+
+    async fn pause_pool(&self, pool: &PoolKey, wait: Duration) -> Result<(), StoreError> {
+        let wait = i64::try_from(wait.as_micros()).expect("a sane length");
+        self.trip(|data, now_ms| {
+            let pool = data.pools.entry(pool.clone()).or_default();
+            pool.pause_until = pool.pause_until.max(now_ms * 1_000 + wait);
+        })
+        .await
+    }
+
+    async fn usage(&self, _: &PoolKey) -> Result<Usage, StoreError> {
+        self.trip(|_, _| Usage::default()).await
+    }
+}
