@@ -349,6 +349,10 @@ pub trait Claims: Send + Sync {
     /// Says that the provider found the account at fault while sending this delivery. Pauses the
     /// account for all workers, or names the delivery as the culprit.
     async fn suspect(&self, claim: &Claim) -> Result<Suspicion, StoreError>;
+    /// The provider asked for a pause of an account's work that has no limit: nothing of it is sent
+    /// for `wait` (a day at most) by any worker; a longer pause in force stays. When it is over all
+    /// go on, without a probe.
+    async fn throttle(&self, account: &AccountName, line: &Line, wait: Duration) -> Result<(), StoreError>;
     /// The pause of an account's work for one of its limits, if any.
     async fn pause_of(&self, account: &AccountName, line: &Line) -> Result<Option<Pause>, StoreError>;
     /// Pauses the whole account until it is resumed by a person.

@@ -86,6 +86,9 @@ impl Worker {
         let now = Instant::now();
         room.pause(now + wait);
         if room.windows.is_empty() {
+            if let Err(error) = self.ports.claims.throttle(account.name(), &room.line, wait).await {
+                tracing::warn!(%error, "the pause did not reach the store; other workers will be throttled too");
+            }
             account.close(&room.line, Pause { wait, cause: PauseCause::Throttled }, now);
         }
         self.tell_gate(account);

@@ -81,23 +81,23 @@ impl Worker {
             return None;
         };
         tracing::warn!(redeliveries = hand.redeliveries, times, place = ?hand.place, "a suspected message is handled alone");
-        match treatment(times) {
-            Treatment::Alone => {
-                let read = self.work_alone(hand, work).await;
-                // It did no harm this time.
-                if self.ports.claims.uncount_suspect(&fingerprint, &handling).await.is_err() {
-                    self.take_count_back(hand, fingerprint, handling);
-                }
-                return read;
-            }
-            // Counts of these stay: should it come again, nothing more of it may be read than now.
+        let read = match treatment(times) {
+            Treatment::Alone => self.work_alone(hand, work).await,
             Treatment::Bury => {
                 let unpacked = self.unpack(hand);
                 self.bury_poison(hand, unpacked).await;
+                None
             }
-            Treatment::BuryUnread => self.bury_unread(hand).await,
+            Treatment::BuryUnread => {
+                self.bury_unread(hand).await;
+                None
+            }
+        };
+        // It did no harm this time.
+        if self.ports.claims.uncount_suspect(&fingerprint, &handling).await.is_err() {
+            self.take_count_back(hand, fingerprint, handling);
         }
-        None
+        read
     }
 
     /// Takes a count back while others work on: an answer of the store that is lost must not, in the

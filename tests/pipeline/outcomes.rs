@@ -133,3 +133,31 @@ async fn a_refused_credential_pauses_the_account_and_buries_nothing() {
     assert!(world.whole_logs().contains("check its credentials"));
     world.finish().await;
 }
+
+/// An account without a limit has no permits that could carry the pause.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_without_a_limit_that_is_throttled_pauses_for_all_workers() {
+    let shop = "requests_per_minute = \"unlimited\"";
+    let mut world = World::with(Options { shop, ..Options::default() }).await;
+    world.start_worker().await;
+    world.start_worker().await;
+    world.provider.set_faults(faults(&["429=5s*1"]));
+    world.publish(&[exempt_job("first")]).await;
+    eventually("the first was throttled", || async { world.provider.ledger().len() == 1 }).await;
+    let throttled = world.provider.ledger()[0].at_us;
+    eventually("the store knows", || async { paused_in_store(&world).await }).await;
+    let ids: Vec<String> = (0..20).map(|n| format!("n{n}")).collect();
+    let kind = |(n, id): (usize, &String)| if n % 2 == 0 { exempt_job(id) } else { counted_job(id, "high") };
+    world.publish(&ids.iter().enumerate().map(kind).collect::<Vec<_>>()).await;
+    world.settle().await;
+    let later: Vec<u64> = world.provider.ledger()[1..].iter().map(|entry| entry.at_us - throttled).collect();
+    assert!(later.iter().all(|after| *after >= 5_000_000), "sent during the pause: {later:?}");
+    assert_eq!(world.count("delivered"), 21);
+    world.finish().await;
+}
+
+async fn paused_in_store(world: &World) -> bool {
+    let key = format!("{{{}:shop}}:health", world.prefix());
+    let mut connection = world.redis.connection().await;
+    ::redis::cmd("HEXISTS").arg(key).arg("tu").query_async(&mut connection).await.expect("HEXISTS")
+}

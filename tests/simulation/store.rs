@@ -82,6 +82,7 @@ struct Health {
     backoff: Option<i64>,
     faults: u32,
     probe: Option<(String, i64)>,
+    throttled_until: i64,
     suspects: BTreeSet<DeliveryId>,
     cleared: BTreeSet<DeliveryId>,
 }
@@ -227,8 +228,8 @@ impl StoreLink {
             Signal::Healthy if probes => {
                 let suspects = std::mem::take(&mut health.suspects);
                 let cleared = std::mem::take(&mut health.cleared);
-                let was = health.cause;
-                *health = Health { suspects, cleared, ..Health::default() };
+                let (was, throttled_until) = (health.cause, health.throttled_until);
+                *health = Health { suspects, cleared, throttled_until, ..Health::default() };
                 if was == Some(PauseCause::Credentials) && !health.suspects.is_empty() {
                     health.cleared = std::mem::take(&mut health.suspects);
                 }
@@ -319,6 +320,10 @@ impl StoreLink {
                 return Answer::Paused(Pause { wait: millis(OPERATOR_WAIT_MS), cause: PauseCause::Operator });
             }
             let health = data.health.entry((wish.account.clone(), wish.line.clone())).or_default();
+            let throttled = health.throttled_until - now;
+            if throttled > 0 {
+                return Answer::Paused(Pause { wait: millis(throttled), cause: PauseCause::Throttled });
+            }
             if let Some(cause) = health.cause {
                 let rest = health.until - now;
                 if rest > 0 && rest <= self.longest_pause_ms() {
@@ -535,6 +540,15 @@ impl Claims for StoreLink {
                 health.probe = None;
             }
             Suspicion::Paused(Pause { wait: pause, cause: PauseCause::Credentials })
+        })
+        .await
+    }
+
+    async fn throttle(&self, account: &AccountName, line: &Line, wait: Duration) -> Result<(), StoreError> {
+        let wait = i64::try_from(wait.as_millis()).expect("a sane length");
+        self.trip(|data, now| {
+            let health = data.health.entry((account.clone(), line.clone())).or_default();
+            health.throttled_until = health.throttled_until.max(now + wait);
         })
         .await
     }

@@ -90,6 +90,8 @@ local probe = false
 if purpose == 'send' then
   local h = read_health(KEYS[2])
   if paused_by_person(KEYS[4]) then return { 'p', OPERATOR_WAIT_MS, 'operator' } end
+  local throttled = rest_of_throttling(h, now)
+  if throttled > 0 then return { 'p', throttled, 'throttled' } end
   if h.pc then
     local rest = rest_of(h, now, longest)
     if rest > 0 then return { 'p', rest, h.pc } end

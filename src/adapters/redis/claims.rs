@@ -124,6 +124,10 @@ impl Claims for RedisStore {
         }
     }
 
+    async fn throttle(&self, account: &AccountName, line: &Line, wait: Duration) -> Result<(), StoreError> {
+        self.run_pause("throttle", account, line, wait).await.map(|_| ())
+    }
+
     async fn pause_of(&self, account: &AccountName, line: &Line) -> Result<Option<Pause>, StoreError> {
         self.person("ask", account, line).await
     }
@@ -271,12 +275,22 @@ impl RedisStore {
         account: &AccountName,
         line: &Line,
     ) -> Result<Option<Pause>, StoreError> {
+        self.run_pause(what, account, line, Duration::ZERO).await
+    }
+
+    async fn run_pause(
+        &self,
+        what: &str,
+        account: &AccountName,
+        line: &Line,
+        wait: Duration,
+    ) -> Result<Option<Pause>, StoreError> {
         let tag = format!("{{{}:{account}}}", self.settings.prefix);
         let of = |what: &str| format!("{tag}:{what}{}", line.suffix());
         let keys = [of("health"), of("suspects"), of("cleared"), format!("{tag}:health")];
-        let longest = millis(self.longest_pause()).to_string();
-        let cmd =
-            self.scripts.pause.run(keys.iter().map(String::as_str), [what, &longest].map(str::as_bytes));
+        let (longest, wait) = (millis(self.longest_pause()).to_string(), millis(wait).to_string());
+        let args = [what, &longest, &wait].map(str::as_bytes);
+        let cmd = self.scripts.pause.run(keys.iter().map(String::as_str), args);
         let answer = self.link.run_one(&self.scripts.pause, cmd).await?;
         match &answer {
             Value::Array(parts) => match parts.as_slice() {

@@ -11,6 +11,8 @@
 --   fl  faults in a row, while not paused
 --   pt  token of the claim that probes
 --   pe  end of that claim's lease, ms: a probe that died with its worker blocks nobody longer
+--   tu  until when the provider asked for a pause of an account without a limit, ms. Of one with a
+--       limit only counted requests pause, and their permits carry it.
 local DAY_MS = 86400000
 -- How long a worker leaves an account that a person paused before it looks again, ms.
 local OPERATOR_WAIT_MS = 10000
@@ -18,10 +20,10 @@ local OPERATOR_WAIT_MS = 10000
 local PROBE_WAIT_MS = 1000
 
 local function read_health(key)
-  local v = redis.call('HMGET', key, 'pc', 'pu', 'bo', 'fl', 'pt', 'pe')
+  local v = redis.call('HMGET', key, 'pc', 'pu', 'bo', 'fl', 'pt', 'pe', 'tu')
   return {
     pc = v[1], pu = tonumber(v[2]) or 0, bo = tonumber(v[3]),
-    fl = tonumber(v[4]) or 0, pt = v[5], pe = tonumber(v[6]) or 0,
+    fl = tonumber(v[4]) or 0, pt = v[5], pe = tonumber(v[6]) or 0, tu = tonumber(v[7]) or 0,
   }
 end
 
@@ -31,11 +33,15 @@ end
 
 -- The rest of a pause, ms. No pause is set longer than `longest`, so a longer rest means that the
 -- clock stepped back: the pause counts as over rather than lasting for the length of that step.
-local function rest_of(h, now, longest)
-  local rest = h.pu - now
+local function rest_until(ends, now, longest)
+  local rest = ends - now
   if rest < 0 or rest > longest then return 0 end
   return rest
 end
+
+local function rest_of(h, now, longest) return rest_until(h.pu, now, longest) end
+
+local function rest_of_throttling(h, now) return rest_until(h.tu, now, DAY_MS) end
 
 local function heal(keys, cause)
   redis.call('HDEL', keys.health, 'pc', 'pu', 'bo', 'fl', 'pt', 'pe')

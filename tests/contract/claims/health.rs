@@ -199,3 +199,27 @@ async fn each_limit_has_a_health_of_its_own_and_a_person_pauses_all() {
     assert!(matches!(ask(&store, call("b")).await, Answer::Acquired(_)));
     assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap().unwrap().cause, PauseCause::Circuit);
 }
+
+#[tokio::test]
+async fn a_provider_s_wish_for_a_pause_stops_all_and_ends_without_a_probe() {
+    let (_server, store) = started(|_| ()).await;
+    let under_way = acquire(&store, wish("a", "m/0")).await;
+    store.throttle(&account(), &Line::MAIN, Duration::from_millis(700)).await.unwrap();
+    store.throttle(&account(), &Line::MAIN, Duration::from_millis(1)).await.unwrap();
+    let (cause, wait) = paused(&ask(&store, wish("b", "m/0")).await);
+    assert_eq!(cause, PauseCause::Throttled);
+    assert!(wait > Duration::from_millis(300) && wait <= Duration::from_millis(700), "{wait:?}");
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap().unwrap().cause, PauseCause::Throttled);
+    // The account's other work, other accounts and ends without a request go on.
+    let line = Pool::beside("calls").line();
+    assert!(matches!(ask(&store, ClaimRequest { line, ..wish("c", "m/0") }).await, Answer::Acquired(_)));
+    let other = ClaimRequest { account: AccountName::new("news").unwrap(), ..wish("b", "m/0") };
+    assert!(matches!(ask(&store, other).await, Answer::Acquired(_)));
+    acquire(&store, to_end("d", "m/0")).await;
+    finish(&store, &under_way, &delivered(), Signal::Healthy).await;
+    paused(&ask(&store, wish("b", "m/0")).await);
+    let first = acquire_in_time(&store, wish("b", "m/0")).await;
+    let second = acquire(&store, wish("e", "m/0")).await;
+    assert!(!first.probe && !second.probe);
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None);
+}
