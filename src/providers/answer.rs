@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use serde_json::Value;
 
+use crate::ports::MOST_ANSWER_BYTES;
 use crate::verdict::Verdict;
 
 /// The longest text of a provider that is kept, in characters.
@@ -150,6 +151,19 @@ pub(super) fn texts<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
         Value::Object(object) => object.values().for_each(|item| texts(item, into)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// A success whose body says nothing: what was asked for may have been done.
+pub(super) fn unreadable() -> Verdict {
+    let cause = "the answer can't be read although its HTTP status is success".to_owned();
+    Verdict::Unknown { cause, fault: false }
+}
+
+/// An answer to a call that only reads, cut off at the most that is read: asking again would bring
+/// the same. `advice` says how to ask for less.
+pub(super) fn too_large(advice: &str) -> Verdict {
+    let most = MOST_ANSWER_BYTES / (1024 * 1024);
+    Verdict::Refused { reason: format!("the answer is larger than {most} MiB; {advice}") }
 }
 
 /// What an HTTP status means by itself; `None` for success, whose body decides.

@@ -13,7 +13,7 @@ use crate::pipeline::decode::is_credential;
 
 /// The most findings for the items of one list or map. A list of a hundred thousand bad items needs
 /// no hundred thousand findings to be mended.
-const MOST_ITEM_FINDINGS: usize = 5;
+pub(super) const MOST_ITEM_FINDINGS: usize = 5;
 
 /// The most warnings for unknown members of one object.
 const MOST_UNKNOWN: usize = 20;

@@ -258,8 +258,10 @@ impl Worker {
     ) {
         let Some(account) = group.first().map(|parcel| parcel.account.clone()) else { return };
         let working = self.quiet.read().await;
-        for parcel in group.iter().filter(|_| !dispatcher.windows.is_empty()) {
-            metrics::permit_wait(account.name(), parcel.hand.received.elapsed());
+        if !dispatcher.windows.is_empty() {
+            for parcel in &group {
+                metrics::permit_wait(account.name(), parcel.hand.received.elapsed());
+            }
         }
         let sorted = self.claim_group(group).await;
         self.spawn_all(sorted.errands);

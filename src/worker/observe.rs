@@ -1,13 +1,12 @@
 //! What people see of a worker: health, readiness, gauges.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::admin::Readiness;
-use std::collections::BTreeMap;
-
 use crate::job::AccountName;
 use crate::metrics::{self, CircuitState, Dependency};
 use crate::pipeline::permit::Lane;

@@ -6,7 +6,9 @@ use super::signature::sign;
 use super::{Account, rules};
 use crate::job::{Delivery, Object};
 use crate::ports::WireAnswer;
-use crate::providers::answer::{by_status, clean, clean_words, retry_after, speaks_of_rate_limit, texts};
+use crate::providers::answer::{
+    by_status, clean, clean_words, retry_after, speaks_of_rate_limit, texts, unreadable,
+};
 use crate::verdict::{Acceptance, Verdict};
 
 /// The members of a success that a receipt repeats.
@@ -67,10 +69,7 @@ impl Asked<'_> {
         match (body, status.map(str::to_lowercase).as_deref()) {
             (Some(body), Some("success")) => Verdict::Accepted(vec![self.acceptance(body)]),
             (Some(body), Some("fail")) => self.failure(body, text, headers),
-            (_, _) => {
-                let cause = "the answer can't be read although its HTTP status is success".to_owned();
-                Verdict::Unknown { cause, fault: false }
-            }
+            (_, _) => unreadable(),
         }
     }
 

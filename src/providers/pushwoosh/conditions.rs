@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::fields::dates::{is_day, is_minute, is_second};
 use crate::job::Object;
-use crate::providers::shape::{Place, Report, Special, describe};
+use crate::providers::shape::{MOST_ITEM_FINDINGS, Place, Report, Special, describe};
 
 /// The rule for the member `conditions`.
 pub(super) const RULE: Special = Special { check, schema };
@@ -152,9 +152,6 @@ fn days_ago(text: &str) -> Option<u64> {
     if number.bytes().all(|b| b.is_ascii_digit()) { number.parse().ok() } else { None }
 }
 
-/// The most findings for one list of conditions.
-const MOST_FINDINGS: usize = 5;
-
 fn operator_names() -> [&'static str; Operator::ALL.len()] {
     Operator::ALL.map(Operator::name)
 }
@@ -168,7 +165,7 @@ fn check(value: &Value, place: Place<'_>, report: &mut Report) {
     let before = report.len();
     for (index, condition) in conditions.iter().enumerate() {
         check_condition(condition, place.item(index), report);
-        if report.len() - before >= MOST_FINDINGS {
+        if report.len() - before >= MOST_ITEM_FINDINGS {
             report.add_to_last("; the conditions after it were not looked at");
             return;
         }
@@ -319,7 +316,7 @@ fn check_code(code: Code, operator: Operator, rest: &[Value], place: Place<'_>, 
     match rest {
         [Value::Array(list)] => {
             let bad = list.iter().enumerate().filter(|(_, value)| !fits(value));
-            for (index, value) in bad.take(MOST_FINDINGS) {
+            for (index, value) in bad.take(MOST_ITEM_FINDINGS) {
                 report.add(at.item(index), describe(value), code.allowed());
             }
         }

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::conditions::Code;
 use super::rules::SOURCE;
 use crate::job::Finding;
-use crate::providers::shape::{Place, Report, Special, describe};
+use crate::providers::shape::{MOST_ITEM_FINDINGS, Place, Report, Special, describe};
 
 mod condition;
 mod error;
@@ -36,9 +36,6 @@ mod tree;
 pub use condition::{Condition, Misfit, Operand, Operator, Scalar};
 pub use error::FilterError;
 pub use tree::{BadText, Filter, Name, Operation, Platform, Set, Step, Text};
-
-/// The most findings for one filter that can be read.
-const MOST_FINDINGS: usize = 5;
 
 /// The rule for the member `devices_filter`.
 pub(super) const RULE: Special = Special { check, schema };
@@ -152,7 +149,7 @@ fn check_codes(filter: &Filter, place: Place<'_>, report: &mut Report) {
     let known =
         conditions(filter).filter_map(|(name, condition)| Some((Code::of(name.as_str())?, condition)));
     let wrong = known.filter_map(|(code, condition)| misfit(code, condition));
-    for (found, allowed) in wrong.take(MOST_FINDINGS) {
+    for (found, allowed) in wrong.take(MOST_ITEM_FINDINGS) {
         report.add(place, found, allowed);
     }
 }

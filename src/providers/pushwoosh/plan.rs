@@ -34,7 +34,8 @@ pub(super) fn create_message(account: &Account, job: &Job) -> Result<Planned, Ve
     };
     let rest = without_notifications(&job.payload);
     check_copies(job, &rest, notifications.len(), &mut report);
-    let checked = check_all(job, notifications, context);
+    let identities = identities(job, notifications);
+    let checked = check_all(job, notifications, &identities, context);
     if !report.is_empty() {
         let each = checked.into_iter().flatten();
         return Err(report.into_findings().into_iter().chain(each).collect());
@@ -42,8 +43,8 @@ pub(super) fn create_message(account: &Account, job: &Job) -> Result<Planned, Ve
     let key = canonical(&Value::Object(request::envelope(account, &rest))).into();
     let split = Split { account, job, rest: &rest, key };
     let several = notifications.len() > 1;
-    let identities = identities(job, notifications).into_iter().map(|(id, _)| id);
-    let entries = notifications.iter().zip(identities).zip(checked);
+    let ids = identities.into_iter().map(|(id, _)| id);
+    let entries = notifications.iter().zip(ids).zip(checked);
     Ok(entries
         .map(|((notification, id), findings)| split.entry(several, notification, id, findings))
         .collect())
@@ -71,23 +72,28 @@ fn identities(job: &Job, notifications: &[Value]) -> Vec<(DeliveryId, bool)> {
     notifications.iter().enumerate().map(one).collect()
 }
 
-fn check_all(job: &Job, notifications: &[Value], context: Context<'_>) -> Vec<Vec<Finding>> {
+fn check_all(
+    job: &Job,
+    notifications: &[Value],
+    identities: &[(DeliveryId, bool)],
+    context: Context<'_>,
+) -> Vec<Vec<Finding>> {
     let place = Place::Payload.member(NOTIFICATIONS.name);
     let has_group = job.payload.contains_key("applications_group");
     let several = notifications.len() > 1;
-    let one = |(index, (notification, (_, repeated)))| {
+    let one = |(index, (notification, (_, repeated))): (usize, (&Value, &(DeliveryId, bool)))| {
         let mut report = Report::new(SOURCE);
         let context = Context { position: several.then_some(index), ..context };
         let at = place.item(index);
         check_notification(notification, has_group, context, at, &mut report);
-        if repeated {
+        if *repeated {
             let allowed = "one of its own for each notification, or none: then paceline gives one";
             let found = "the transactionId of another notification of this job";
             report.add_from(CONTRACT, at.member("transactionId"), found, allowed);
         }
         report.into_findings()
     };
-    notifications.iter().zip(identities(job, notifications)).enumerate().map(one).collect()
+    notifications.iter().zip(identities).enumerate().map(one).collect()
 }
 
 fn check_copies(job: &Job, rest: &Object, notifications: usize, report: &mut Report) {

@@ -6,7 +6,7 @@ use super::fields::{NOTIFICATIONS, listed};
 use super::{Account, request};
 use crate::job::{Delivery, Object};
 use crate::ports::WireAnswer;
-use crate::providers::answer::{by_status, retry_after};
+use crate::providers::answer::{by_status, retry_after, unreadable};
 use crate::verdict::{Acceptance, Rest, Verdict};
 use words::Words;
 
@@ -38,8 +38,7 @@ pub(super) fn judge(
         return verdict;
     }
     let Some(reply) = reply else {
-        let cause = "the answer can't be read although its HTTP status is success".to_owned();
-        return Verdict::Unknown { cause, fault: false };
+        return unreadable();
     };
     match reply.code {
         DONE => done(&reply),

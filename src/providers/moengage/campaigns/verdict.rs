@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::request::user_and_password;
 use crate::job::{Delivery, Object};
 use crate::ports::{MOST_ANSWER_BYTES, WireAnswer};
-use crate::providers::answer::{by_status, clean, mask, retry_after, texts};
+use crate::providers::answer::{by_status, clean, mask, retry_after, texts, too_large, unreadable};
 use crate::providers::moengage::Account;
 use crate::verdict::{Acceptance, Verdict};
 
@@ -97,13 +97,7 @@ impl<'a> Asked<'a> {
                 let response = Some(mask(found, &self.secrets().collect::<Vec<_>>()));
                 Verdict::Accepted(vec![Acceptance { response, ..Acceptance::default() }])
             }
-            // Asking again would bring the same.
-            Err(_) if body.len() >= MOST_ANSWER_BYTES => {
-                let most = MOST_ANSWER_BYTES / (1024 * 1024);
-                let reason =
-                    format!("the answer is larger than {most} MiB; ask for less of it by a smaller limit");
-                Verdict::Refused { reason }
-            }
+            Err(_) if body.len() >= MOST_ANSWER_BYTES => too_large("ask for less of it by a smaller limit"),
             Ok(_) | Err(_) => unreadable(),
         }
     }
@@ -142,11 +136,6 @@ impl<'a> Asked<'a> {
         self.payload.values().for_each(|value| texts(value, &mut hidden));
         clean(text, hidden)
     }
-}
-
-fn unreadable() -> Verdict {
-    let cause = "the answer can't be read although its HTTP status is success".to_owned();
-    Verdict::Unknown { cause, fault: false }
 }
 
 /// The error object of the campaign API, if that is what a body holds.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Call, rules};
 use crate::job::{Delivery, Object};
 use crate::ports::{MOST_ANSWER_BYTES, WireAnswer};
-use crate::providers::answer::{by_status, clean, mask, retry_after};
+use crate::providers::answer::{by_status, clean, mask, retry_after, too_large, unreadable};
 use crate::providers::pushwoosh::Account;
 use crate::providers::pushwoosh::verdict::{ARGUMENT_ERROR, DONE, words::Words};
 use crate::verdict::{Acceptance, Verdict};
@@ -76,12 +76,9 @@ impl Asked<'_> {
     /// A success whose body says nothing. One that was cut off would be cut off again.
     fn unreadable(&self, length: usize) -> Verdict {
         if self.call.reads() && length >= MOST_ANSWER_BYTES {
-            let most = MOST_ANSWER_BYTES / (1024 * 1024);
-            let reason = format!("the answer is larger than {most} MiB; ask for fewer messages at once");
-            return Verdict::Refused { reason };
+            return too_large("ask for fewer messages at once");
         }
-        let cause = "the answer can't be read although its HTTP status is success".to_owned();
-        Verdict::Unknown { cause, fault: false }
+        unreadable()
     }
 
     /// Never `Misconfigured`, although a wrong token is told by the same words as a message that

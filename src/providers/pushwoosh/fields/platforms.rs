@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::job::Object;
 use crate::providers::shape::{
-    Form, Member, Place, Report, Shape, Special, check_members, describe, optional, shown_name,
+    Form, MOST_ITEM_FINDINGS, Member, Place, Report, Shape, Special, check_members, describe, optional,
+    shown_name,
 };
 
 /// A switch. The document writes 0 and 1 where it says "boolean" and true elsewhere, so that both
@@ -61,9 +62,6 @@ const IOS_ROOT_PARAMS: Shape =
 
 /// The most bytes of user data in `ios_root_params`: "max of 4KB".
 const MOST_USER_DATA: usize = 4096;
-
-/// The most findings for the languages of one member.
-const MOST_FINDINGS: usize = 5;
 
 /// All of them.
 pub(in crate::providers::pushwoosh) static PLATFORM: &[Member] = &[
@@ -191,7 +189,7 @@ fn check_wns_content(value: &Value, place: Place<'_>, report: &mut Report) {
     match value {
         Value::Object(languages) if !languages.is_empty() => {
             let bad = languages.iter().filter(|(_, text)| !fits(text));
-            for (language, text) in bad.take(MOST_FINDINGS) {
+            for (language, text) in bad.take(MOST_ITEM_FINDINGS) {
                 let at = if shown_name(language) { place.member(language) } else { place };
                 report.add(at, found_content(text), "a text in Base64");
             }
