@@ -66,6 +66,7 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
     let manner = Manner {
         prefix: config.queue.prefix.clone(),
         worker: config.worker.clone(),
+        limiter: config.limiter,
         retry: config.retry,
         circuit: config.circuit,
     };

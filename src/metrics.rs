@@ -24,6 +24,7 @@ const PERMIT_WAIT: &str = "paceline_permit_wait_seconds";
 const SLOT_WRITE_DELAY: &str = "paceline_slot_write_delay_seconds";
 const REQUESTS_IN_FLIGHT: &str = "paceline_requests_in_flight";
 const WRITES_TOO_LATE: &str = "paceline_writes_too_late_total";
+const ROUND_TRIP_SPREAD: &str = "paceline_round_trip_spread_seconds";
 const CIRCUIT_STATE: &str = "paceline_circuit_state";
 const ACCOUNT_PAUSED: &str = "paceline_account_paused";
 const LIMIT_USED: &str = "paceline_limit_used_ratio";
@@ -67,8 +68,12 @@ const COUNTERS: [(&str, &str); 5] = [
     (WRITES_TOO_LATE, "Requests not written because their time had passed; each cost a permit."),
 ];
 
-const GAUGES: [(&str, &str); 8] = [
+const GAUGES: [(&str, &str); 9] = [
     (REQUESTS_IN_FLIGHT, "Requests under way in this worker."),
+    (
+        ROUND_TRIP_SPREAD,
+        "From the fastest to the 99th percentile of a minute's counted requests; the limit is sure while it is below limiter.jitter.",
+    ),
     (CIRCUIT_STATE, "The account's circuit: 0 closed, 1 half open, 2 open."),
     (ACCOUNT_PAUSED, "1 while the account is paused for this cause."),
     (LIMIT_USED, "Permits of the last 60 s by the limit."),
@@ -222,6 +227,12 @@ pub fn write_too_late(account: &AccountName) {
     counter!(WRITES_TOO_LATE, "account" => label(account)).increment(1);
 }
 
+/// How far the round trips of an account's counted requests spread, over the last minute that had
+/// enough of them.
+pub fn round_trip_spread(account: &AccountName, spread: Duration) {
+    gauge!(ROUND_TRIP_SPREAD, "account" => label(account)).set(spread.as_secs_f64());
+}
+
 /// A request to a provider begins.
 pub fn request_started(account: &AccountName) {
     gauge!(REQUESTS_IN_FLIGHT, "account" => label(account)).increment(1.0);
@@ -336,6 +347,7 @@ mod tests {
             permit_wait(&shop, Duration::from_millis(3));
             slot_write_delay(&shop, Duration::from_millis(2));
             write_too_late(&shop);
+            round_trip_spread(&shop, Duration::from_millis(30));
             request_started(&shop);
             request_started(&shop);
             request_ended(&shop);
@@ -370,6 +382,7 @@ mod tests {
             r#"paceline_permit_wait_seconds_bucket{account="shop",le="0.005"} 1"#,
             r#"paceline_slot_write_delay_seconds_bucket{account="shop",le="0.0025"} 1"#,
             r#"paceline_requests_in_flight{account="shop"} 1"#,
+            r#"paceline_round_trip_spread_seconds{account="shop"} 0.03"#,
             r#"paceline_circuit_state{account="shop"} 2"#,
             r#"paceline_account_paused{account="shop",cause="throttled"} 1"#,
             r#"paceline_account_paused{account="shop",cause="operator"} 0"#,

@@ -4,7 +4,7 @@
 //! `intake` reads it and decides its route; counted deliveries wait in `dispatch` for a permit;
 //! `attempt` claims and sends; `outcome` judges the answer and settles; `effects` writes what others
 //! see, in the order that the promises need; `suspect` handles what may have brought a worker down;
-//! `due` moves what waited in the delay ladder; `observe` tells people.
+//! `due` moves what waited in the delay ladder; `spread` and `observe` tell people.
 //!
 //! Invariants:
 //! 1. A message is acked only after everything that follows from it is confirmed by the broker or
@@ -28,7 +28,7 @@ use tokio::sync::{RwLock, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Account, CircuitConfig, RetryConfig, WorkerConfig};
+use crate::config::{Account, CircuitConfig, LimiterConfig, RetryConfig, WorkerConfig};
 use crate::job::{AccountName, Line};
 use crate::pipeline::permit::lane_prefetch;
 use crate::ports::{Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Ticket, Wire};
@@ -46,6 +46,7 @@ mod intake;
 mod observe;
 mod outcome;
 mod parcel;
+mod spread;
 mod suspect;
 
 /// How many messages to hold of a queue for work beside the main limit that has none of its own: each
@@ -80,6 +81,8 @@ pub struct Manner {
     pub prefix: String,
     /// `[worker]`
     pub worker: WorkerConfig,
+    /// `[limiter]`
+    pub limiter: LimiterConfig,
     /// `[retry]`
     pub retry: RetryConfig,
     /// `[circuit]`

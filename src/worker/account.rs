@@ -16,6 +16,7 @@ use crate::ports::{Pause, PauseCause, Place, PoolKey};
 use crate::providers::Gateway;
 use crate::worker::dispatch::Dispatcher;
 use crate::worker::gate::{Gate, GateState};
+use crate::worker::spread::RoundTrips;
 
 /// A provider's connection is thought cold when nothing was sent for this long.
 const COLD_AFTER: Duration = Duration::from_secs(25);
@@ -34,6 +35,7 @@ pub struct AccountState {
     /// When a request was last made to each of the provider's hosts, by the address that opens a
     /// connection to it.
     last_requests: Mutex<BTreeMap<Url, Instant>>,
+    round_trips: Mutex<BTreeMap<Line, RoundTrips>>,
 }
 
 impl AccountState {
@@ -60,6 +62,7 @@ impl AccountState {
             }),
             rooms,
             last_requests: Mutex::default(),
+            round_trips: Mutex::default(),
         }
     }
 
@@ -161,6 +164,23 @@ impl AccountState {
         for room in self.rooms.values() {
             room.wake();
         }
+    }
+
+    /// Notes how long the answer to a counted request took. At times: how far the round trips of the
+    /// account's limits spread at most, and whether a person must be told.
+    pub(super) fn note_round_trip(
+        &self,
+        line: &Line,
+        took: Duration,
+        jitter: Duration,
+        now: Instant,
+    ) -> Option<(Duration, bool)> {
+        // No code panics while it holds the lock, so a poisoned map is still whole.
+        let mut round_trips = self.round_trips.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_line = round_trips.entry(line.clone()).or_default();
+        of_line.add(took, now)?;
+        let tell = of_line.must_tell(jitter, now);
+        Some((round_trips.values().map(RoundTrips::last).max().unwrap_or_default(), tell))
     }
 
     /// Notes a use of the connection that this address opens; returns whether it was likely cold.

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use crate::config::LimiterConfig;
 use crate::job::Line;
 use crate::metrics::{self, RequestClass};
 use crate::pipeline::classify;
@@ -38,6 +39,9 @@ impl Worker {
         let line = cargo.deliveries().first().map_or(Line::MAIN, |delivery| classify::line(delivery));
         metrics::provider_request(account.name(), operation, class, verdict.label(), took);
         tell_answer(account.name().as_str(), operation, class, &verdict, answer, took);
+        if class == RequestClass::Counted && matches!(answer, WireAnswer::Response { .. }) {
+            self.note_round_trip(account, &line, took);
+        }
         if let Some(wait) = verdict.throttled() {
             self.throttle(account, &cargo, wait).await;
         }
@@ -55,6 +59,22 @@ impl Worker {
             drop(pass);
         };
         Errand { tickets, work: work.boxed() }
+    }
+
+    /// The limiter's bound assumes that requests are counted with little spread.
+    fn note_round_trip(&self, account: &AccountState, line: &Line, took: Duration) {
+        let LimiterConfig { slot_width, jitter, .. } = self.manner.limiter;
+        let Some((spread, tell)) = account.note_round_trip(line, took, jitter, Instant::now()) else { return };
+        metrics::round_trip_spread(account.name(), spread);
+        if tell {
+            let minute = Duration::from_secs(60);
+            let cost = 1.0 - (minute + slot_width + jitter).div_duration_f64(minute + slot_width + spread);
+            tracing::warn!(
+                account = %account.name(), limit = line.name(), spread_seconds = spread.as_secs_f64(),
+                jitter_seconds = jitter.as_secs_f64(), cost_percent = cost * 100.0,
+                "round trips to the provider spread by more than limiter.jitter: if it is the way there that varies, and not how long the provider takes to answer, the limit can be exceeded; a limiter.jitter of this spread keeps it, at this cost of the rate"
+            );
+        }
     }
 
     async fn settle_all(self: &Arc<Self>, claimed: Vec<Claimed<Parcel>>, fates: Vec<Fate>, signal: Signal) {

@@ -162,6 +162,7 @@ async fn keep_worker(world: Arc<World>) {
         let manner = Manner {
             prefix: "paceline".to_owned(),
             worker: world.config.worker.clone(),
+            limiter: world.config.limiter,
             retry: world.config.retry,
             circuit: world.config.circuit,
         };
