@@ -16,8 +16,10 @@ use crate::job::{AccountName, DeliveryId, Instance, Line};
 use crate::verdict::{Outcome, Signal};
 
 mod place;
+mod sightings;
 
 pub use place::{LADDER_SECONDS, Place};
+pub use sightings::{Held, Load, Sighted, Sighting, Sightings};
 
 // ---------------------------------------------------------------------------------------------
 // Queues
@@ -423,6 +425,10 @@ pub struct Usage {
     pub last_minute: u32,
     /// The pool's pause, if any.
     pub paused: Option<Pause>,
+    /// How long until the next free slot: the pause and slots granted ahead are counted in.
+    pub next_slot: Duration,
+    /// The distance between slots in force; `None` for a pool without a limit.
+    pub interval: Option<Duration>,
 }
 
 /// Permits: the limit of a pool, for all workers.

@@ -4,7 +4,8 @@
 //! `intake` reads it and decides its route; counted deliveries wait in `dispatch` for a permit;
 //! `attempt` claims and sends; `outcome` judges the answer and settles; `effects` writes what others
 //! see, in the order that the promises need; `suspect` handles what may have brought a worker down;
-//! `due` moves what waited in the delay ladder; `spread` and `observe` tell people.
+//! `due` moves what waited in the delay ladder; `spread` and `observe` tell people, and `report`
+//! tells the store what waits here.
 //!
 //! Invariants:
 //! 1. A message is acked only after everything that follows from it is confirmed by the broker or
@@ -31,10 +32,13 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Account, CircuitConfig, LimiterConfig, RetryConfig, WorkerConfig};
 use crate::job::{AccountName, Line};
 use crate::pipeline::permit::lane_prefetch;
-use crate::ports::{Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Ticket, Wire};
+use crate::ports::{
+    Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Sightings, Ticket, Wire,
+};
 use crate::worker::account::AccountState;
 use crate::worker::dispatch::Dispatcher;
 use crate::worker::parcel::Hand;
+use crate::worker::report::Waiting;
 
 mod account;
 mod attempt;
@@ -46,6 +50,7 @@ mod intake;
 mod observe;
 mod outcome;
 mod parcel;
+mod report;
 mod spread;
 mod suspect;
 
@@ -66,6 +71,8 @@ pub struct Ports {
     pub claims: Arc<dyn Claims>,
     /// The limits.
     pub permits: Arc<dyn Permits>,
+    /// What workers tell of what waits in their hands.
+    pub sightings: Arc<dyn Sightings>,
     /// The way to the providers.
     pub wire: Arc<dyn Wire>,
     /// The wall clock.
@@ -113,6 +120,8 @@ pub struct Worker {
     manner: Manner,
     accounts: BTreeMap<AccountName, Arc<AccountState>>,
     dispatchers: BTreeMap<PoolKey, Arc<Dispatcher>>,
+    /// What waits beside the dispatchers, and the sign that something else waits than before.
+    waiting: Arc<Waiting>,
     stage: watch::Receiver<Stage>,
     tasks: TaskTracker,
     /// Held for reading by whatever reads a message, talks to a provider or judges its answer, for
@@ -130,10 +139,17 @@ impl Worker {
         accounts: &BTreeMap<AccountName, Arc<Account>>,
         stage: watch::Receiver<Stage>,
     ) -> Arc<Self> {
+        let waiting = Arc::new(Waiting::default());
         let pools = accounts.values().flat_map(|account| account.gateway.pools());
         let dispatchers: BTreeMap<PoolKey, Arc<Dispatcher>> = pools
             .map(|(pool, key, windows)| {
-                let room = Dispatcher::new(key.clone(), pool.line(), windows, manner.worker.weights);
+                let room = Dispatcher::new(
+                    key.clone(),
+                    pool.line(),
+                    windows,
+                    manner.worker.weights,
+                    waiting.clone(),
+                );
                 (key, Arc::new(room))
             })
             .collect();
@@ -148,6 +164,7 @@ impl Worker {
             manner,
             accounts,
             dispatchers,
+            waiting,
             stage,
             tasks: TaskTracker::new(),
             quiet: RwLock::new(()),
@@ -202,6 +219,7 @@ impl Worker {
     }
 
     fn start(self: &Arc<Self>, loops: &mut JoinSet<()>) {
+        loops.spawn(self.clone().report());
         for dispatcher in self.dispatchers.values() {
             loops.spawn(self.clone().dispatch(dispatcher.clone()));
         }

@@ -2,3 +2,4 @@
 mod claims;
 mod permits;
 mod queue;
+mod sightings;

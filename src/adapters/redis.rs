@@ -3,6 +3,7 @@
 //! - `link` the one connection: found lost by the call that fails, opened again by one task
 //! - [`claims`] who handles a delivery, how it ended, and each account's health
 //! - [`permits`] the limit of a pool, with the proof of its bound
+//! - `sightings` what workers report of the deliveries in their hands
 //! - [`pacing`] the pure part of permits: rates, instants, and noticing that a clock stepped
 //!
 //! Every change is one Lua script, so that it happens whole or not at all, and on the store's own
@@ -19,6 +20,7 @@
 //! | `{<prefix>:<account>}:cleared` | set | those, once another delivery was accepted |
 //! | `{<prefix>:pool:<pool key>}` | hash | a pool's next free slot |
 //! | `{<prefix>:pool:<pool key>}:counts` | hash | its slots by second, for people |
+//! | `{<prefix>:sightings}` | hash | what each worker holds waiting, for people |
 //! | `{<prefix>:suspect}:<fingerprint>` | set | the handlings of a suspected message that did not end |
 //!
 //! Redis must keep what it is told: `appendonly yes`, `maxmemory-policy noeviction`. The user needs
@@ -38,6 +40,7 @@ pub mod claims;
 mod link;
 pub mod pacing;
 pub mod permits;
+mod sightings;
 
 use claims::ClaimScripts;
 use link::{Link, Script};
@@ -91,6 +94,7 @@ pub struct RedisStore {
     settings: StoreSettings,
     scripts: ClaimScripts,
     permits: Script,
+    sightings: Script,
     pools: HashMap<PoolKey, Pool>,
 }
 
@@ -126,6 +130,7 @@ impl RedisStore {
             settings,
             scripts: ClaimScripts::new(),
             permits: Script::new(permits::LIVE),
+            sightings: sightings::script(),
             pools: by_key,
         }))
     }

@@ -14,7 +14,7 @@ use crate::pipeline::claim::{self, Step};
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::send::{Cargo, Claimed};
 use crate::pipeline::settle::{Ending, Settlement, may_push_twice};
-use crate::ports::{Answer, Claim, Purpose, Release, Sent};
+use crate::ports::{Answer, Claim, Place, Purpose, Release, Sent};
 use crate::verdict::{DeadReason, Fate, Outcome, Signal, Status};
 use crate::worker::account::{AccountState, Pass};
 use crate::worker::parcel::{Hand, Parcel};
@@ -194,10 +194,14 @@ impl Worker {
         let hand = parcel.hand.clone();
         let account = parcel.account.clone();
         let line = parcel.line();
+        let published_at = parcel.envelope.published_at;
+        let jobs = Place::Jobs(account.name().clone());
         loop {
+            let waiting = self.waiting.enter(jobs.clone(), published_at);
             tokio::select! {
                 biased;
                 ready = self.ready_for_exempt(&account, &line) => {
+                    drop(waiting);
                     let Some((slot, pass)) = ready else { return };
                     if hand.ticket.is_stale() {
                         return;

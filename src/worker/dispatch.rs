@@ -17,10 +17,11 @@ use crate::metrics;
 use crate::pipeline::classify::Route;
 use crate::pipeline::permit::{Lane, Lanes, Waiting, permits_ahead};
 use crate::pipeline::send::Cargo;
-use crate::ports::{Grant, Permit, PoolKey, StoreError, Window};
+use crate::ports::{Grant, Permit, Place, PoolKey, StoreError, Window};
 use crate::worker::account::{AccountState, Pass};
 use crate::worker::gate::GateState;
 use crate::worker::parcel::{Hand, Parcel};
+use crate::worker::report::{Tally, Waiting as Elsewhere};
 use crate::worker::{Stage, Worker};
 
 /// After a failed trip to the store, how long until the next.
@@ -34,6 +35,8 @@ pub(super) struct Dispatcher {
     pub(super) windows: Vec<Window>,
     room: Mutex<Room>,
     wake: Notify,
+    /// Told when something else waits here than before.
+    elsewhere: Arc<Elsewhere>,
 }
 
 struct Room {
@@ -42,6 +45,8 @@ struct Room {
     returned: Vec<Permit>,
     /// Nothing is sent before: the provider asked for it.
     paused_until: Option<Instant>,
+    /// How many deliveries recent requests carried on average.
+    carried: Option<f64>,
 }
 
 /// What the dispatcher's loop keeps to itself.
@@ -52,9 +57,16 @@ struct Desk {
 }
 
 impl Dispatcher {
-    pub(super) fn new(key: PoolKey, line: Line, windows: Vec<Window>, weights: Weights) -> Self {
-        let room = Room { lanes: Lanes::new(weights), returned: Vec::new(), paused_until: None };
-        Self { key, line, windows, room: Mutex::new(room), wake: Notify::new() }
+    pub(super) fn new(
+        key: PoolKey,
+        line: Line,
+        windows: Vec<Window>,
+        weights: Weights,
+        elsewhere: Arc<Elsewhere>,
+    ) -> Self {
+        let lanes = Lanes::new(weights);
+        let room = Room { lanes, returned: Vec::new(), paused_until: None, carried: None };
+        Self { key, line, windows, room: Mutex::new(room), wake: Notify::new(), elsewhere }
     }
 
     fn room(&self) -> MutexGuard<'_, Room> {
@@ -81,6 +93,7 @@ impl Dispatcher {
 
     fn push(&self, lane: Lane, parcel: Parcel) {
         self.room().lanes.push(lane, parcel);
+        self.elsewhere.changed();
         self.wake();
     }
 
@@ -89,22 +102,30 @@ impl Dispatcher {
         for parcel in parcels.into_iter().rev() {
             room.lanes.put_back(lane_of(&parcel), parcel);
         }
+        drop(room);
+        self.elsewhere.changed();
     }
 
-    /// The age, since publishing, of the oldest delivery in hand, by account and lane.
-    pub(super) fn oldest(&self) -> Vec<(AccountName, Lane, jiff::Timestamp)> {
+    /// Remembers how many deliveries a request carried.
+    fn count_carried(&self, deliveries: usize) {
+        /// What the newest request weighs in the average.
+        const NEWEST: f64 = 0.1;
+        let mut room = self.room();
+        let count = deliveries as f64;
+        room.carried = Some(room.carried.map_or(count, |mean| mean + (count - mean) * NEWEST));
+    }
+
+    /// How many deliveries recent requests carried on average; `None` before the first.
+    pub(super) fn carried(&self) -> Option<f64> {
+        self.room().carried
+    }
+
+    /// Adds what is in hand to a tally.
+    pub(super) fn tally(&self, tally: &mut Tally) {
         let room = self.room();
-        let mut oldest: Vec<(AccountName, Lane, jiff::Timestamp)> = Vec::new();
-        for lane in Lane::ALL {
-            for parcel in room.lanes.iter(lane) {
-                let at = parcel.envelope.published_at;
-                match oldest.iter_mut().find(|(account, l, _)| account == parcel.account() && *l == lane) {
-                    Some((_, _, first)) => *first = at.min(*first),
-                    None => oldest.push((parcel.account().clone(), lane, at)),
-                }
-            }
+        for parcel in Lane::ALL.into_iter().flat_map(|lane| room.lanes.iter(lane)) {
+            tally.add(place_of(parcel), parcel.envelope.published_at);
         }
-        oldest
     }
 }
 
@@ -158,6 +179,9 @@ impl Worker {
 
     fn return_if(self: &Arc<Self>, dispatcher: &Dispatcher, condition: impl Fn(&Hand) -> bool) {
         let taken = dispatcher.room().lanes.extract(|parcel| condition(&parcel.hand));
+        if !taken.is_empty() {
+            dispatcher.elsewhere.changed();
+        }
         for parcel in taken.into_iter().filter(|parcel| !parcel.hand.ticket.is_stale()) {
             let worker = self.clone();
             let tickets = vec![parcel.hand.ticket.clone()];
@@ -211,6 +235,7 @@ impl Worker {
             if group.is_empty() {
                 return None;
             }
+            dispatcher.elsewhere.changed();
             let mut live = Vec::new();
             for (_, parcel) in group {
                 match self.route(&parcel, 1) {
@@ -267,6 +292,7 @@ impl Worker {
         self.spawn_all(sorted.errands);
         self.put_back(dispatcher, sorted.back);
         if !sorted.ready.is_empty() {
+            dispatcher.count_carried(sorted.ready.len());
             let attempted = self.send_group(&account, Cargo::counted(sorted.ready, permit), pass).await;
             self.spawn_all(attempted.errands);
             return self.put_back(dispatcher, attempted.back);
@@ -385,6 +411,14 @@ fn lane_of(parcel: &Parcel) -> Lane {
         Priority::Normal => Lane::Normal,
         Priority::Low => Lane::Low,
     })
+}
+
+/// The queue that stands for the lane in which a delivery waits.
+fn place_of(parcel: &Parcel) -> Place {
+    match Lane::of(&parcel.hand.place) {
+        Some(_) => parcel.hand.place.clone(),
+        None => Place::Lane(parcel.account().clone(), parcel.line(), parcel.delivery.job.priority),
+    }
 }
 
 async fn answer_of(

@@ -73,8 +73,10 @@ impl Worker {
         }
         // An account with several limits has deliveries of one lane in several places.
         let mut oldest: BTreeMap<(AccountName, Lane), jiff::Timestamp> = BTreeMap::new();
-        for (name, lane, at) in self.dispatchers.values().flat_map(|dispatcher| dispatcher.oldest()) {
-            oldest.entry((name, lane)).and_modify(|known| *known = at.min(*known)).or_insert(at);
+        for held in self.held() {
+            let (Some(name), Some(lane)) = (held.place.account(), Lane::of(&held.place)) else { continue };
+            let at = held.oldest;
+            oldest.entry((name.clone(), lane)).and_modify(|known| *known = at.min(*known)).or_insert(at);
         }
         for ((name, lane), published_at) in oldest {
             metrics::oldest_age(&name, lane.as_str(), until(published_at, now));

@@ -285,6 +285,8 @@ async fn workers_share_a_pool() {
     sleep_until(opens[29]).await;
     let usage = stores[0].usage(&pool).await.unwrap();
     assert!((29..=31).contains(&usage.last_minute) && usage.paused.is_none(), "{usage:?}");
+    assert_eq!(usage.interval, Some(Duration::from_micros(pace(600, 1).interval_us)));
+    assert!(usage.next_slot <= HORIZON + Duration::from_secs(1), "{usage:?}");
 }
 
 #[tokio::test]
@@ -303,7 +305,8 @@ async fn a_pause_of_the_pool_stops_all_workers_and_a_longer_one_stays() {
     assert_eq!(pause.cause, PauseCause::Throttled);
     assert!(pause.wait > Duration::from_secs(2) && pause.wait <= Duration::from_secs(3), "{pause:?}");
     assert!(grant.retry_at.unwrap() >= before + pause.wait);
-    assert!(two.usage(&pool).await.unwrap().paused.is_some());
+    let usage = two.usage(&pool).await.unwrap();
+    assert!(usage.paused.is_some_and(|pause| pause.wait <= usage.next_slot), "{usage:?}");
     sleep_until(grant.retry_at.unwrap()).await;
     assert!(!gather(&*two, &pool, 1).await.is_empty());
 
@@ -350,7 +353,8 @@ async fn what_can_not_be_granted_is_an_error() {
     assert!(store.take(&unknown, 1).await.is_err());
     assert!(store.usage(&unknown).await.is_err());
     let pool = PoolKey("x".into());
-    assert_eq!(store.usage(&pool).await.unwrap(), Usage::default());
+    let interval = Some(Duration::from_micros(pace(600, 1).interval_us));
+    assert_eq!(store.usage(&pool).await.unwrap(), Usage { interval, ..Usage::default() });
     assert_eq!(store.take(&pool, 0).await.unwrap(), paceline::ports::Grant::default());
     server.kill();
     assert!(store.take(&pool, 1).await.is_err());

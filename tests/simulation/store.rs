@@ -15,7 +15,7 @@ use paceline::config::Config;
 use paceline::job::{AccountName, DeliveryId, Line};
 use paceline::ports::{
     Answer, Claim, ClaimRequest, Claims, Fenced, Grant, History, Pause, PauseCause, Permits, PoolKey,
-    Purpose, Release, StoreError, Suspicion, Usage,
+    Purpose, Release, Sighted, Sighting, Sightings, StoreError, Suspicion, Usage,
 };
 use paceline::verdict::{Outcome, Signal};
 use tokio::sync::watch;
@@ -626,5 +626,16 @@ impl Permits for StoreLink {
 
     async fn usage(&self, _: &PoolKey) -> Result<Usage, StoreError> {
         self.trip(|_, _| Usage::default()).await
+    }
+}
+
+#[async_trait]
+impl Sightings for StoreLink {
+    async fn report(&self, _: &str, _: &Sighting) -> Result<(), StoreError> {
+        self.trip(|_, _| ()).await
+    }
+
+    async fn sightings(&self) -> Result<Vec<Sighted>, StoreError> {
+        Ok(Vec::new())
     }
 }

@@ -130,7 +130,7 @@ local function pause_pool(keys, now, wait)
   return ends - now
 end
 
--- {slots of the last 60 s, rest of the pause}
+-- {slots of the last 60 s, rest of the pause, time to the next free slot, interval granted last or 0}
 local function usage(keys, now)
   local second, sum = math.floor(now / 1000000), 0
   for _, value in ipairs(redis.call('HVALS', keys.counts)) do
@@ -138,7 +138,9 @@ local function usage(keys, now)
     at = tonumber(at)
     if at > second - 60 and at <= second then sum = sum + tonumber(count) end
   end
-  return { sum, rest_of_pause(read_pool(keys.pool, now), now) }
+  local p = read_pool(keys.pool, now)
+  local rest = rest_of_pause(p, now)
+  return { sum, rest, math.max(rest, (p.tat or now) - now), p.eff or 0 }
 end
 
 -- KEYS: pool, counts. args: take, want, interval, burst, horizon, spread, memory, '1' to reset;

@@ -150,10 +150,17 @@ impl Permits for RedisStore {
             _ => None,
         };
         match numbers.as_deref() {
-            Some([count, pause_us]) => Ok(Usage {
-                last_minute: u32::try_from(*count).unwrap_or(u32::MAX),
-                paused: throttled(u64::try_from(*pause_us).unwrap_or(0)),
-            }),
+            Some([count, pause, next, granted]) => {
+                let [pause_us, next_us, granted_us] =
+                    [pause, next, granted].map(|us| u64::try_from(*us).unwrap_or(0));
+                let interval_us = granted_us.max(pool.pace.interval_us);
+                Ok(Usage {
+                    last_minute: u32::try_from(*count).unwrap_or(u32::MAX),
+                    paused: throttled(pause_us),
+                    next_slot: Duration::from_micros(next_us),
+                    interval: (pool.pace.interval_us > 0).then(|| Duration::from_micros(interval_us)),
+                })
+            }
             _ => Err(unreadable("a pool's usage")),
         }
     }
