@@ -9,13 +9,13 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::adapters::http::HttpWire;
-use crate::adapters::rabbitmq::{self, RabbitMq};
+use crate::adapters::rabbitmq::{self, Onlooker, RabbitMq};
 use crate::adapters::redis::{RedisStore, StoreSettings};
 use crate::adapters::system::{SystemChance, SystemClock};
 use crate::admin::{self, Observed, Readiness};
-use crate::config::Config;
+use crate::config::{Config, QueueConfig};
 use crate::metrics;
-use crate::ports::{Place, Publisher, Queue};
+use crate::ports::{Claims, Permits, Place, Publisher, Queue, Sightings};
 use crate::worker::{Manner, Ports, Stage, Worker};
 
 /// How often recorded histogram values are folded, so that memory stays flat while nobody scrapes.
@@ -49,9 +49,7 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
     };
     let chance = Arc::new(SystemChance);
     let broker = RabbitMq::start(config.queue.clone(), &account_places(&config), chance.clone());
-    let pools = config.accounts.values().flat_map(|account| account.gateway.pools());
-    let pools = pools.map(|(_, key, windows)| (key, windows));
-    let store = RedisStore::connect(StoreSettings::from(&config), pools.collect(), chance.clone()).await?;
+    let store = store(&config, chance.clone()).await?;
     let wire = HttpWire::new(config.worker.connect_timeout, config.worker.request_timeout)
         .context("the HTTP client can't be set up")?;
     let ports = Ports {
@@ -161,6 +159,48 @@ pub async fn publisher(config: &Config) -> anyhow::Result<Arc<dyn Publisher>> {
 pub async fn declare_topology(config: &Config) -> anyhow::Result<Vec<BrokerObject>> {
     let objects = rabbitmq::declare(&config.queue, &account_places(config)).await?;
     Ok(objects.iter().map(described).collect())
+}
+
+async fn store(config: &Config, chance: Arc<SystemChance>) -> anyhow::Result<Arc<RedisStore>> {
+    let pools = config.accounts.values().flat_map(|account| account.gateway.pools());
+    let pools = pools.map(|(_, key, windows)| (key, windows));
+    Ok(RedisStore::connect(StoreSettings::from(config), pools.collect(), chance).await?)
+}
+
+/// Broker and store, for a person who looks: nothing is declared or changed.
+pub struct Onlookers {
+    queue: QueueConfig,
+    broker: Option<Onlooker>,
+    store: Arc<RedisStore>,
+}
+
+/// Connects to the store; the broker is connected to when it is asked.
+///
+/// # Errors
+/// When the store refuses the address or lacks a right. One that is down is said by each question.
+pub async fn onlookers(config: &Config) -> anyhow::Result<Onlookers> {
+    let store = store(config, Arc::new(SystemChance)).await?;
+    Ok(Onlookers { queue: config.queue.clone(), broker: None, store })
+}
+
+impl Onlookers {
+    /// The broker, connected to anew where the last connection ended.
+    ///
+    /// # Errors
+    /// When it can't be reached or refuses.
+    pub async fn broker(&mut self) -> anyhow::Result<&Onlooker> {
+        let standing = self.broker.take().filter(Onlooker::is_connected);
+        let broker = match standing {
+            Some(broker) => broker,
+            None => Onlooker::connect(&self.queue).await?,
+        };
+        Ok(self.broker.insert(broker))
+    }
+
+    /// Claims, permits and the workers' reports.
+    pub fn store(&self) -> &(impl Claims + Permits + Sightings) {
+        &*self.store
+    }
 }
 
 fn account_places(config: &Config) -> Vec<Place> {

@@ -17,6 +17,7 @@ mod progress;
 mod publish;
 mod schema;
 mod simulate;
+mod status;
 mod topology;
 mod validate;
 mod worker;
@@ -44,6 +45,7 @@ enum Command {
     Worker(worker::Args),
     Publish(publish::Args),
     Validate(validate::Args),
+    Status(status::Args),
     Topology(topology::Args),
     Simulate(simulate::Args),
     Schema(schema::Args),
@@ -116,6 +118,7 @@ impl Command {
             Self::Worker(args) => worker::run(args, shared),
             Self::Publish(args) => publish::run(args, shared),
             Self::Validate(args) => validate::run(args, shared),
+            Self::Status(args) => status::run(args, shared),
             Self::Topology(args) => topology::run(args, shared),
             Self::Simulate(args) => block_on(async {
                 simulate::run(args.clone()).await?;

@@ -33,13 +33,16 @@ use crate::ports::{Chance, Message, Outgoing, Place, PublishError, Publisher, Qu
 mod consume;
 mod link;
 pub mod names;
+mod onlooker;
 pub mod properties;
 mod publish;
 mod subscriptions;
 pub mod topology;
 
 use consume::Subscription;
+pub use link::LinkError;
 use link::{Link, Loss, Pauses};
+pub use onlooker::Onlooker;
 use publish::{Limits, Request};
 pub use topology::{DeclareError, Object, topology};
 

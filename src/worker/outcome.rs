@@ -64,7 +64,9 @@ impl Worker {
     /// The limiter's bound assumes that requests are counted with little spread.
     fn note_round_trip(&self, account: &AccountState, line: &Line, took: Duration) {
         let LimiterConfig { slot_width, jitter, .. } = self.manner.limiter;
-        let Some((spread, tell)) = account.note_round_trip(line, took, jitter, Instant::now()) else { return };
+        let Some((spread, tell)) = account.note_round_trip(line, took, jitter, Instant::now()) else {
+            return;
+        };
         metrics::round_trip_spread(account.name(), spread);
         if tell {
             let minute = Duration::from_secs(60);

@@ -30,7 +30,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum LinkError {
+pub enum LinkError {
     /// An address can't be read.
     Address(String),
     /// The broker does not let this user in.
@@ -48,6 +48,8 @@ impl std::fmt::Display for LinkError {
         }
     }
 }
+
+impl std::error::Error for LinkError {}
 
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,256 @@
+//! The picture as text for one screen, and as JSON. Pure.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::ports::{Pause, PauseCause, Window};
+
+use super::picture::{AccountPicture, Drain, Lane, LimitPicture, Picture};
+
+const HEADINGS: [&str; 10] =
+    ["ACCOUNT", "LIMIT", "USED 60s", "NEXT", "JOBS", "RETRY", "HIGH", "NORMAL", "LOW", "DRAINED IN"];
+
+/// For a person.
+pub(super) fn text(picture: &Picture) -> String {
+    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    let mut notes = Vec::new();
+    for account in &picture.accounts {
+        let limits = account.limits.iter().filter(|limit| limit.matters());
+        rows.extend(limits.clone().map(|limit| row(account, limit)));
+        notes.extend(limits.filter_map(|limit| Some(pause_note(account, limit, limit.pause?))));
+    }
+    let unknown = picture.accounts.iter().any(|account| lanes(account).any(is_unseen));
+    if unknown && picture.store {
+        notes.push("? no worker told of what waits there: are workers running?".to_owned());
+    }
+    notes.extend(picture.problems.iter().map(|problem| format!("! {problem}")));
+    let mut text = head(picture);
+    text.push_str("\n\n");
+    text.push_str(&aligned(&rows));
+    for note in notes {
+        text.push_str(&note);
+        text.push('\n');
+    }
+    text
+}
+
+fn head(picture: &Picture) -> String {
+    let up = |up| if up { "up" } else { "DOWN" };
+    let count = |count: Option<u64>| count.map_or("?".to_owned(), |count| grouped(count));
+    format!(
+        "{}   broker {}   store {}   dead letters {}   delayed {}",
+        picture.at.strftime("%F %TZ"),
+        up(picture.broker),
+        up(picture.store),
+        count(picture.dead),
+        count(picture.delayed)
+    )
+}
+
+fn row(account: &AccountPicture, limit: &LimitPicture) -> [String; 10] {
+    let main = limit.name.is_none();
+    let [retry, high, normal, low] =
+        [0, 1, 2, 3].map(|lane| limit.lanes.get(lane).map_or(String::new(), cell));
+    [
+        if main { account.name.clone() } else { String::new() },
+        limit_cell(limit),
+        used_cell(limit),
+        next_cell(limit),
+        if main { cell(&account.jobs) } else { String::new() },
+        retry,
+        high,
+        normal,
+        low,
+        match limit.drain {
+            Drain::Empty => "-".to_owned(),
+            Drain::In(time) => short(time),
+            Drain::Stopped => "paused".to_owned(),
+            Drain::Unknown => "?".to_owned(),
+        },
+    ]
+}
+
+fn limit_cell(limit: &LimitPicture) -> String {
+    let name = limit.name.as_ref().map(|name| format!("{name} "));
+    let windows: Vec<String> = limit.windows.iter().map(window).collect();
+    let windows = if windows.is_empty() { "unlimited".to_owned() } else { windows.join(" ") };
+    format!("{}{windows}", name.unwrap_or_default())
+}
+
+fn window(window: &Window) -> String {
+    let length = match window.length.as_secs() {
+        1 => "s".to_owned(),
+        60 => "min".to_owned(),
+        3_600 => "h".to_owned(),
+        seconds => format!("{seconds}s"),
+    };
+    format!("{}/{length}", window.requests)
+}
+
+/// The limit of a minute, which is what is counted.
+fn of_a_minute(limit: &LimitPicture) -> Option<u32> {
+    limit.windows.iter().find(|window| window.length == Duration::from_secs(60)).map(|window| window.requests)
+}
+
+fn used_cell(limit: &LimitPicture) -> String {
+    match (limit.usage, of_a_minute(limit)) {
+        (Some(usage), Some(most)) => {
+            let percent = u64::from(usage.last_minute) * 100 / u64::from(most.max(1));
+            format!("{} ({percent}%)", usage.last_minute)
+        }
+        (Some(usage), None) => usage.last_minute.to_string(),
+        (None, _) => "?".to_owned(),
+    }
+}
+
+fn next_cell(limit: &LimitPicture) -> String {
+    match limit.usage {
+        Some(_) if limit.windows.is_empty() => "-".to_owned(),
+        Some(usage) if usage.next_slot.is_zero() => "now".to_owned(),
+        Some(usage) => short(usage.next_slot),
+        None => "?".to_owned(),
+    }
+}
+
+fn cell(lane: &Lane) -> String {
+    match (lane.waiting, lane.age) {
+        (None, _) => "?".to_owned(),
+        (Some(0), _) => "-".to_owned(),
+        (Some(waiting), Some(age)) => format!("{} {}", grouped(waiting), short(age)),
+        (Some(waiting), None) => format!("{} ?", grouped(waiting)),
+    }
+}
+
+fn lanes(account: &AccountPicture) -> impl Iterator<Item = &Lane> {
+    std::iter::once(&account.jobs).chain(account.limits.iter().flat_map(|limit| &limit.lanes))
+}
+
+fn is_unseen(lane: &Lane) -> bool {
+    lane.waiting.is_some_and(|waiting| waiting > 0) && lane.age.is_none()
+}
+
+/// What is paused, until when, why, and what to do.
+fn pause_note(account: &AccountPicture, limit: &LimitPicture, pause: Pause) -> String {
+    let whose = limit.name.as_ref().map_or(account.name.clone(), |name| format!("{} {name}", account.name));
+    let until = match pause.cause {
+        PauseCause::Operator => "until a person resumes it".to_owned(),
+        PauseCause::Throttled => format!("for {} more", short(pause.wait)),
+        PauseCause::Credentials | PauseCause::Circuit if pause.wait.is_zero() => {
+            "and one request at a time tries whether it works again".to_owned()
+        }
+        PauseCause::Credentials | PauseCause::Circuit => {
+            format!("for {}, then tried again", short(pause.wait))
+        }
+    };
+    let why = match pause.cause {
+        PauseCause::Operator => "nothing is lost, nothing of it is sent",
+        PauseCause::Throttled => {
+            "the provider asked for it. Does somebody else use this credential, or is the limit set too high?"
+        }
+        PauseCause::Credentials => {
+            "the provider refuses the credential or the address. Mend them and restart the workers; nothing is lost"
+        }
+        PauseCause::Circuit => "the provider answers with faults or not at all",
+    };
+    format!("! {whose} is paused ({}) {until}: {why}", pause.cause.as_str())
+}
+
+/// Columns as wide as what is in them; numbers of lanes and the rest flush left.
+fn aligned(rows: &[[String; 10]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
+    let line = |row: &[String; 10]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The largest unit, or two where it is below ten: `0.1s`, `12s`, `9m12s`, `45m`, `3h20m`, `2d`.
+fn short(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let two = |large: u64, unit: &str, small: u64, of: &str| {
+        if large < 10 && small > 0 { format!("{large}{unit}{small}{of}") } else { format!("{large}{unit}") }
+    };
+    match seconds {
+        0..10 if time.subsec_millis() >= 100 => format!("{:.1}s", (time.as_secs_f64() * 10.0).floor() / 10.0),
+        0 => "0s".to_owned(),
+        1..60 => format!("{seconds}s"),
+        60..3_600 => two(seconds / 60, "m", seconds % 60, "s"),
+        3_600..86_400 => two(seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
+        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+    }
+}
+
+/// With a comma between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// For programs: one line.
+pub(super) fn json(picture: &Picture) -> String {
+    let accounts: Vec<Value> = picture.accounts.iter().map(account_json).collect();
+    let value = json!({
+        "at": picture.at.to_string(),
+        "broker": picture.broker,
+        "store": picture.store,
+        "deadLetters": picture.dead,
+        "delayed": picture.delayed,
+        "accounts": accounts,
+        "problems": picture.problems,
+    });
+    format!("{value}\n")
+}
+
+fn account_json(account: &AccountPicture) -> Value {
+    let limits: Vec<Value> = account.limits.iter().map(limit_json).collect();
+    json!({"account": account.name, "provider": account.provider, "jobs": lane_json(&account.jobs), "limits": limits})
+}
+
+fn limit_json(limit: &LimitPicture) -> Value {
+    let windows: Vec<Value> = limit
+        .windows
+        .iter()
+        .map(|window| json!({"requests": window.requests, "seconds": window.length.as_secs_f64()}))
+        .collect();
+    let lanes: serde_json::Map<String, Value> =
+        limit.lanes.iter().map(|lane| (lane_name(lane).to_owned(), lane_json(lane))).collect();
+    json!({
+        "limit": limit.name.as_deref().unwrap_or("main"),
+        "windows": windows,
+        "usedLast60s": limit.usage.map(|usage| usage.last_minute),
+        "nextSlotSeconds": limit.usage.filter(|_| !limit.windows.is_empty()).map(|usage| usage.next_slot.as_secs_f64()),
+        "lanes": lanes,
+        "paused": limit.pause.map(|pause| json!({
+            "cause": pause.cause.as_str(),
+            // A person's pause has no end of its own.
+            "seconds": (pause.cause != PauseCause::Operator).then(|| pause.wait.as_secs_f64()),
+        })),
+        "drainSeconds": match limit.drain {
+            Drain::Empty => Some(0.0),
+            Drain::In(time) => Some(time.as_secs_f64()),
+            Drain::Stopped | Drain::Unknown => None,
+        },
+    })
+}
+
+/// `high` for `high.campaigns`: the limit is named beside it.
+fn lane_name(lane: &Lane) -> &str {
+    lane.label.split('.').next().unwrap_or(&lane.label)
+}
+
+fn lane_json(lane: &Lane) -> Value {
+    json!({"waiting": lane.waiting, "oldestAgeSeconds": lane.age.map(|age| age.as_secs_f64())})
+}
+
+#[cfg(test)]
+mod tests;
