@@ -26,10 +26,13 @@ use tokio::sync::{RwLock, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Account, CircuitConfig, RetryConfig, WorkerConfig};
-use crate::job::{AccountName, Line};
+use crate::config::{Account, CircuitConfig, RetryConfig, Weights, WorkerConfig};
+use crate::job::{AccountName, Line, Pool};
+use crate::metrics::LimitLabel;
 use crate::pipeline::permit::lane_prefetch;
-use crate::ports::{Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Ticket, Wire};
+use crate::ports::{
+    Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Ticket, Window, Wire,
+};
 use crate::worker::account::AccountState;
 use crate::worker::dispatch::Dispatcher;
 use crate::worker::parcel::Hand;
@@ -117,6 +120,25 @@ pub struct Worker {
     alive: AtomicBool,
 }
 
+/// A waiting room for each limit; accounts with the same credential share one.
+fn waiting_rooms(
+    accounts: &BTreeMap<AccountName, Arc<Account>>,
+    weights: Weights,
+) -> BTreeMap<PoolKey, Arc<Dispatcher>> {
+    let mut limits = BTreeMap::new();
+    for (name, account) in accounts {
+        for (pool, key, windows) in account.gateway.pools() {
+            let (_, _, sharing) = limits.entry(key).or_insert_with(|| (pool, windows, Vec::new()));
+            sharing.push(name);
+        }
+    }
+    let room = |(key, (pool, windows, sharing)): (PoolKey, (Pool, Vec<Window>, Vec<&AccountName>))| {
+        let label = LimitLabel::new(&sharing, pool);
+        (key.clone(), Arc::new(Dispatcher::new(key, pool.line(), windows, label, weights)))
+    };
+    limits.into_iter().map(room).collect()
+}
+
 impl Worker {
     /// A worker for these accounts; [`Worker::run`] starts it.
     pub fn new(
@@ -125,13 +147,7 @@ impl Worker {
         accounts: &BTreeMap<AccountName, Arc<Account>>,
         stage: watch::Receiver<Stage>,
     ) -> Arc<Self> {
-        let pools = accounts.values().flat_map(|account| account.gateway.pools());
-        let dispatchers: BTreeMap<PoolKey, Arc<Dispatcher>> = pools
-            .map(|(pool, key, windows)| {
-                let room = Dispatcher::new(key.clone(), pool.line(), windows, manner.worker.weights);
-                (key, Arc::new(room))
-            })
-            .collect();
+        let dispatchers = waiting_rooms(accounts, manner.worker.weights);
         let accounts = accounts
             .iter()
             .map(|(name, account)| {
