@@ -12,8 +12,8 @@ run: packages ## the main job: broker, store, simulated providers, a worker, sam
 test: packages ## the whole suite, on private RabbitMQ and Redis servers
 	cargo test --locked
 
-measure: packages ## the figures of the README: the limit against the simulated provider, and validate (about 7 minutes)
-	cargo bench --locked --no-fail-fast --bench limit --bench validate
+measure: packages ## the figures of the README: the limit against the simulated provider, for 1 to 8 workers, with faults, and validate (about 50 minutes)
+	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench validate
 
 check: ## format, lint, documentation
 	cargo fmt --check

@@ -25,6 +25,7 @@ use support::jobs::{counted_job, exempt_job};
 use support::world::{Options, World};
 
 #[path = "support/figures.rs"]
+#[allow(dead_code, reason = "each measure uses some of them")]
 mod figures;
 
 #[path = "support/load.rs"]

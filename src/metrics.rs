@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::job::{AccountName, Priority};
+use crate::job::{AccountName, Pool, Priority};
 use crate::ports::PauseCause;
 use crate::verdict::Status;
 
@@ -21,6 +21,8 @@ const PROVIDER_REQUESTS: &str = "paceline_provider_requests_total";
 const PROVIDER_REQUEST_DURATION: &str = "paceline_provider_request_duration_seconds";
 const DELIVERY_AGE: &str = "paceline_delivery_age_seconds";
 const PERMIT_WAIT: &str = "paceline_permit_wait_seconds";
+const PERMIT_REQUESTS: &str = "paceline_permit_requests_total";
+const PERMITS_GRANTED: &str = "paceline_permits_granted_total";
 const SLOT_WRITE_DELAY: &str = "paceline_slot_write_delay_seconds";
 const REQUESTS_IN_FLIGHT: &str = "paceline_requests_in_flight";
 const WRITES_TOO_LATE: &str = "paceline_writes_too_late_total";
@@ -60,11 +62,13 @@ const HISTOGRAMS: [(&str, &[f64], &str); 4] = [
     ),
 ];
 
-const COUNTERS: [(&str, &str); 5] = [
+const COUNTERS: [(&str, &str); 7] = [
     (JOBS_RECEIVED, "Jobs taken from the broker, redeliveries included."),
     (DELIVERIES_SETTLED, "Deliveries that ended, by how they ended."),
     (DELIVERIES_RETRIED, "Deliveries put off for another attempt, by cause."),
     (PROVIDER_REQUESTS, "Requests made to a provider, by what came of them."),
+    (PERMIT_REQUESTS, "Trips to the store for permits, failed ones included."),
+    (PERMITS_GRANTED, "Permits that came back from these trips in time to be used."),
     (WRITES_TOO_LATE, "Requests not written because their time had passed; each cost a permit."),
 ];
 
@@ -217,6 +221,30 @@ pub fn permit_wait(account: &AccountName, wait: Duration) {
     histogram!(PERMIT_WAIT, "account" => label(account)).record(wait);
 }
 
+/// How a limit is called in metrics. Accounts with the same credential share one, so that no single
+/// account's name would be right for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitLabel {
+    account: String,
+    limit: &'static str,
+}
+
+impl LimitLabel {
+    /// The accounts that share the limit, and its name.
+    pub fn new(sharing: &[&AccountName], pool: Pool) -> Self {
+        let names: Vec<&str> = sharing.iter().map(|name| name.as_str()).collect();
+        Self { account: names.join("+"), limit: pool.name() }
+    }
+}
+
+/// The store was asked for permits of a limit and granted so many.
+pub fn permits_asked_for(limit: &LimitLabel, granted: usize) {
+    let labels = [("account", limit.account.clone()), ("limit", limit.limit.to_owned())];
+    counter!(PERMIT_REQUESTS, &labels).increment(1);
+    // A grant is at most a thousand.
+    counter!(PERMITS_GRANTED, &labels).increment(granted as u64);
+}
+
 /// A counted request was written `delay` after its permit's slot opened.
 pub fn slot_write_delay(account: &AccountName, delay: Duration) {
     histogram!(SLOT_WRITE_DELAY, "account" => label(account)).record(delay);
@@ -345,6 +373,10 @@ mod tests {
             provider_request(&shop, "sendPush", RequestClass::Exempt, "unknown", Duration::from_secs(20));
             delivery_age(&shop, Priority::High, Duration::from_secs(2));
             permit_wait(&shop, Duration::from_millis(3));
+            let other = AccountName::new("other").unwrap();
+            permits_asked_for(&LimitLabel::new(&[&shop], Pool::main("messages")), 3);
+            permits_asked_for(&LimitLabel::new(&[&shop], Pool::main("messages")), 0);
+            permits_asked_for(&LimitLabel::new(&[&other, &shop], Pool::beside("calls")), 2);
             slot_write_delay(&shop, Duration::from_millis(2));
             write_too_late(&shop);
             round_trip_spread(&shop, Duration::from_millis(30));
@@ -380,6 +412,9 @@ mod tests {
             r#"paceline_provider_request_duration_seconds_count{account="shop",operation="sendPush"} 2"#,
             r#"paceline_delivery_age_seconds_bucket{account="shop",priority="high",le="2.5"} 1"#,
             r#"paceline_permit_wait_seconds_bucket{account="shop",le="0.005"} 1"#,
+            r#"paceline_permit_requests_total{account="shop",limit="messages"} 2"#,
+            r#"paceline_permits_granted_total{account="shop",limit="messages"} 3"#,
+            r#"paceline_permit_requests_total{account="other+shop",limit="calls"} 1"#,
             r#"paceline_slot_write_delay_seconds_bucket{account="shop",le="0.0025"} 1"#,
             r#"paceline_requests_in_flight{account="shop"} 1"#,
             r#"paceline_round_trip_spread_seconds{account="shop"} 0.03"#,

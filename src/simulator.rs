@@ -337,6 +337,11 @@ impl Simulator {
         Ok(Self { address, shared, server })
     }
 
+    /// The time since its start, by which the ledger tells when a request arrived.
+    pub fn now(&self) -> Duration {
+        self.shared.now()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

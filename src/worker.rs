@@ -29,11 +29,12 @@ use tokio::sync::{RwLock, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Account, CircuitConfig, LimiterConfig, RetryConfig, WorkerConfig};
-use crate::job::{AccountName, Line};
+use crate::config::{Account, CircuitConfig, LimiterConfig, RetryConfig, Weights, WorkerConfig};
+use crate::job::{AccountName, Line, Pool};
+use crate::metrics::LimitLabel;
 use crate::pipeline::permit::lane_prefetch;
 use crate::ports::{
-    Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Sightings, Ticket, Wire,
+    Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Sightings, Ticket, Window, Wire,
 };
 use crate::worker::account::AccountState;
 use crate::worker::dispatch::Dispatcher;
@@ -131,6 +132,27 @@ pub struct Worker {
     alive: AtomicBool,
 }
 
+/// A waiting room for each limit; accounts with the same credential share one.
+fn waiting_rooms(
+    accounts: &BTreeMap<AccountName, Arc<Account>>,
+    weights: Weights,
+    waiting: &Arc<Waiting>,
+) -> BTreeMap<PoolKey, Arc<Dispatcher>> {
+    let mut limits = BTreeMap::new();
+    for (name, account) in accounts {
+        for (pool, key, windows) in account.gateway.pools() {
+            let (_, _, sharing) = limits.entry(key).or_insert_with(|| (pool, windows, Vec::new()));
+            sharing.push(name);
+        }
+    }
+    let room = |(key, (pool, windows, sharing)): (PoolKey, (Pool, Vec<Window>, Vec<&AccountName>))| {
+        let label = LimitLabel::new(&sharing, pool);
+        let room = Dispatcher::new(key.clone(), pool.line(), windows, label, weights, waiting.clone());
+        (key, Arc::new(room))
+    };
+    limits.into_iter().map(room).collect()
+}
+
 impl Worker {
     /// A worker for these accounts; [`Worker::run`] starts it.
     pub fn new(
@@ -140,19 +162,7 @@ impl Worker {
         stage: watch::Receiver<Stage>,
     ) -> Arc<Self> {
         let waiting = Arc::new(Waiting::default());
-        let pools = accounts.values().flat_map(|account| account.gateway.pools());
-        let dispatchers: BTreeMap<PoolKey, Arc<Dispatcher>> = pools
-            .map(|(pool, key, windows)| {
-                let room = Dispatcher::new(
-                    key.clone(),
-                    pool.line(),
-                    windows,
-                    manner.worker.weights,
-                    waiting.clone(),
-                );
-                (key, Arc::new(room))
-            })
-            .collect();
+        let dispatchers = waiting_rooms(accounts, manner.worker.weights, &waiting);
         let accounts = accounts
             .iter()
             .map(|(name, account)| {

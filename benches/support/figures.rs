@@ -82,6 +82,39 @@ pub fn table(figures: &[Figure]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// The share of a limit that so many requests in `watched` are; 1.0 is all of it.
+pub fn utilisation(requests: usize, limit: u32, window: Duration, watched: Duration) -> f64 {
+    requests as f64 / (f64::from(limit) * watched.as_secs_f64() / window.as_secs_f64())
+}
+
+/// The share of a limit that permits can use at the most: (L − b) / ((W + Δ)(1 + 5·10⁻⁴)) · W / L,
+/// where b is the burst and Δ (`spread`) the width of a slot with the network's jitter.
+pub fn ceiling(limit: u32, burst: u32, window: Duration, spread: Duration) -> f64 {
+    let stretched = (window + spread).as_secs_f64() * 1.0005;
+    f64::from(limit - burst) / stretched * window.as_secs_f64() / f64::from(limit)
+}
+
+/// How far apart shares are: (largest − smallest) / mean; 0 where there is nothing to share.
+pub fn spread_of(shares: &[f64]) -> f64 {
+    let mean = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
+    let largest = shares.iter().copied().fold(f64::MIN, f64::max);
+    let smallest = shares.iter().copied().fold(f64::MAX, f64::min);
+    if mean > 0.0 { (largest - smallest) / mean } else { 0.0 }
+}
+
+/// The sum of a metric's series that have all these labels, in Prometheus' text format.
+pub fn metric(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let wanted: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
+    let value = |line: &str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (found, has) = series.split_once('{').unwrap_or((series, ""));
+        let has: Vec<&str> = has.trim_end_matches('}').split(',').collect();
+        let fits = found == name && wanted.iter().all(|label| has.contains(&label.as_str()));
+        fits.then(|| value.parse::<f64>().ok())?
+    };
+    text.lines().filter_map(value).sum()
+}
+
 /// Seconds for people: `0.012 s`.
 pub fn seconds(time: Duration) -> String {
     format!("{:.3} s", time.as_secs_f64())

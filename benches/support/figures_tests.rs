@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use figures::{Figure, all_hold, count_between, longest_gap, most_within, percentile, seconds, table};
+use figures::{
+    Figure, all_hold, ceiling, count_between, longest_gap, metric, most_within, percentile, seconds,
+    spread_of, table, utilisation,
+};
 
 mod figures;
 
@@ -61,4 +64,53 @@ fn one_figure_that_falls_short_is_seen() {
         "figure  measured  required\na              3      <= 2  FALL SHORT\nlonger      many\n"
     );
     assert_eq!(seconds(Duration::from_micros(12_345)), "0.012 s");
+}
+
+#[test]
+fn utilisation_is_the_share_of_what_the_limit_allows() {
+    let second = Duration::from_secs(1);
+    for (requests, limit, watched, share) in
+        [(1_500, 600, 150, 1.0), (1_425, 600, 150, 0.95), (0, 600, 150, 0.0), (24_500, 10_000, 150, 0.98)]
+    {
+        let found = utilisation(requests, limit, 60 * second, watched * second);
+        assert!((found - share).abs() < 1e-9, "{requests} of {limit}: {found}");
+    }
+}
+
+#[test]
+fn the_ceiling_is_that_of_the_formula() {
+    let spread = Duration::from_millis(300);
+    for (limit, burst, share) in [(600, 3, 0.9896), (600, 1, 0.9929), (10_000, 3, 0.9942)] {
+        let found = ceiling(limit, burst, Duration::from_secs(60), spread);
+        assert!((found - share).abs() < 1e-4, "{limit} {burst}: {found}");
+    }
+}
+
+#[test]
+fn shares_are_compared_with_their_mean() {
+    for (shares, expected) in [
+        (vec![10.0, 10.0], 0.0),
+        (vec![9.0, 10.0, 11.0], 0.2),
+        (vec![0.0, 20.0], 2.0),
+        (vec![0.0], 0.0),
+        (vec![], 0.0),
+    ] {
+        assert!((spread_of(&shares) - expected).abs() < 1e-9, "{shares:?}");
+    }
+}
+
+#[test]
+fn a_metric_is_summed_over_the_series_with_these_labels() {
+    let text =
+        "# TYPE a counter\na{x=\"1\",y=\"2\"} 3\na{x=\"1\",y=\"22\"} 4\na{x=\"2\"} 5\nab{x=\"1\"} 6\nc 7\n";
+    for (name, labels, sum) in [
+        ("a", &[("x", "1")][..], 7.0),
+        ("a", &[("x", "1"), ("y", "2")], 3.0),
+        ("a", &[], 12.0),
+        ("c", &[], 7.0),
+        ("c", &[("x", "1")], 0.0),
+        ("none", &[], 0.0),
+    ] {
+        assert!((metric(text, name, labels) - sum).abs() < 1e-9, "{name} {labels:?}");
+    }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::config::Weights;
 use crate::job::{AccountName, Line, Priority};
-use crate::metrics;
+use crate::metrics::{self, LimitLabel};
 use crate::pipeline::classify::Route;
 use crate::pipeline::permit::{Lane, Lanes, Waiting, permits_ahead};
 use crate::pipeline::send::Cargo;
@@ -33,6 +33,7 @@ pub(super) struct Dispatcher {
     /// The limit's queues, the same for every account that shares it.
     pub(super) line: Line,
     pub(super) windows: Vec<Window>,
+    label: LimitLabel,
     room: Mutex<Room>,
     wake: Notify,
     /// Told when something else waits here than before.
@@ -61,12 +62,13 @@ impl Dispatcher {
         key: PoolKey,
         line: Line,
         windows: Vec<Window>,
+        label: LimitLabel,
         weights: Weights,
         elsewhere: Arc<Elsewhere>,
     ) -> Self {
         let lanes = Lanes::new(weights);
         let room = Room { lanes, returned: Vec::new(), paused_until: None, carried: None };
-        Self { key, line, windows, room: Mutex::new(room), wake: Notify::new(), elsewhere }
+        Self { key, line, windows, label, room: Mutex::new(room), wake: Notify::new(), elsewhere }
     }
 
     fn room(&self) -> MutexGuard<'_, Room> {
@@ -343,6 +345,8 @@ impl Worker {
 
     fn take_grant(&self, dispatcher: &Dispatcher, desk: &mut Desk, grant: Result<Grant, StoreError>) {
         let now = Instant::now();
+        let granted = grant.as_ref().map_or(0, |grant| grant.permits.len());
+        metrics::permits_asked_for(&dispatcher.label, granted);
         match grant {
             Ok(grant) => {
                 desk.permits.extend(grant.permits);

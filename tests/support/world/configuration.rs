@@ -1,0 +1,52 @@
+//! What a world's workers are configured with.
+
+use super::Options;
+
+/// Short times, so that a test of them is short too.
+const SHORT_TIMES: &str = r#"
+[worker]
+request_timeout = "3s"
+connect_timeout = "1s"
+lease = "11s"
+drain = "15s"
+
+[limiter]
+horizon = "1s"
+"#;
+
+/// The text of a world's configuration file.
+pub fn of(options: &Options, broker: &str, prefix: &str, redis: &str, provider: &str) -> String {
+    format!(
+        r#"
+[queue]
+url = "{broker}"
+prefix = "{prefix}"
+reconnect_max = "1s"
+
+[store]
+url = "{redis}"
+timeout = "1s"
+{times}
+{more}
+
+[accounts.shop]
+provider = "pushwoosh"
+base_url = "{provider}"
+api_token = {{ env = "PUSHWOOSH_TOKEN" }}
+application = "XXXXX-XXXXX"
+{shop}
+
+[accounts.news]
+provider = "moengage"
+base_url = "{provider}"
+workspace_id = "DEMO01_DEBUG"
+push_api_key = {{ env = "MOENGAGE_PUSH_KEY" }}
+campaign_api_key = {{ env = "MOENGAGE_CAMPAIGN_KEY" }}
+{news}
+"#,
+        times = if options.short_times { SHORT_TIMES } else { "" },
+        more = options.more,
+        shop = options.shop,
+        news = options.news,
+    )
+}
