@@ -180,6 +180,9 @@ impl Body for PunctualBody {
 }
 
 #[cfg(test)]
+mod once;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::Arc;
