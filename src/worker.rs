@@ -34,7 +34,8 @@ use crate::job::{AccountName, Line, Pool};
 use crate::metrics::LimitLabel;
 use crate::pipeline::permit::lane_prefetch;
 use crate::ports::{
-    Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Sightings, Ticket, Window, Wire,
+    Chance, Claims, Clock, Message, Permits, Place, PoolKey, Publisher, Queue, Sightings, Ticket, Window,
+    Wire,
 };
 use crate::worker::account::AccountState;
 use crate::worker::dispatch::Dispatcher;
