@@ -5,3 +5,4 @@ mod drain;
 mod outages;
 mod poison;
 mod regressions;
+mod stalls;

@@ -7,4 +7,5 @@ mod duplicates;
 mod hostile;
 mod operations;
 mod outcomes;
+mod status;
 mod times;

@@ -499,9 +499,11 @@ impl World {
                     self.repeats += 1;
                     let fields =
                         ["transactionId", "jobId", "account", "operation", "status", "reason", "messageCode"];
+                    // Sent once more after the store lost its data, it has another code.
+                    let fields = if self.twice_allowed > 0 { &fields[..6] } else { &fields[..] };
                     // What was read twice may have changed in between, but it must not be missing.
                     assert_eq!(first["response"].is_null(), receipt["response"].is_null(), "{receipt}");
-                    for field in fields {
+                    for &field in fields {
                         assert_eq!(first[field], receipt[field], "a receipt that repeats says the same");
                     }
                 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline::adapters::redis::pacing::{Pace, Reading};
-use paceline::adapters::redis::permits::{grant, slots_of, steady, take_args};
+use paceline::adapters::redis::permits::{Slots, grant, slots_of, steady, take_args};
 use paceline::ports::StoreError;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
@@ -21,8 +21,6 @@ pub(super) const JITTER: Duration = Duration::from_millis(50);
 /// What of J is left for the network once the clocks' slewing over a slot's life has its part
 /// (5·10⁻⁴ of H + σ, on either side, and rounding).
 pub(super) const NETWORK_JITTER: u64 = 47_000;
-pub(super) const POOL: &str = "{test:pool:x}";
-pub(super) const COUNTS: &str = "{test:pool:x}:counts";
 
 /// Numbers that look random and repeat (SplitMix64).
 pub(super) struct Seeded(u64);
@@ -49,6 +47,8 @@ impl Seeded {
 pub(super) struct Driven {
     connection: MultiplexedConnection,
     script: Arc<redis::Script>,
+    pool: String,
+    counts: String,
 }
 
 impl Driven {
@@ -57,11 +57,18 @@ impl Driven {
                                 return permits(tonumber(ARGV[1]), ARGV[2], args)";
         let code = format!("{}\n{PROLOGUE}", include_str!("../../../src/adapters/redis/permits.lua"));
         let script = Arc::new(redis::Script::new(&code));
-        Self { connection: server.connection().await, script }
+        let (pool, counts) = ("{test:pool:x}".to_owned(), "{test:pool:x}:counts".to_owned());
+        Self { connection: server.connection().await, script, pool, counts }
+    }
+
+    /// A pool of its own.
+    pub(super) fn of_seed(&self, seed: u64) -> Self {
+        let pool = format!("{{test:pool:{seed}}}");
+        Self { counts: format!("{pool}:counts"), pool, ..self.clone() }
     }
 
     pub(super) async fn run(&self, now: u64, run: &str, args: &[String]) -> Value {
-        let mut call = self.script.key(&[POOL, COUNTS]);
+        let mut call = self.script.key(&[&self.pool, &self.counts]);
         call.arg(now).arg(run).arg(args);
         call.invoke_async(&mut self.connection.clone()).await.unwrap()
     }
@@ -80,22 +87,26 @@ impl Driven {
 
     pub(super) async fn snapshot(&self) -> Vec<String> {
         redis::cmd("HGETALL")
-            .arg(POOL)
+            .arg(&self.pool)
             .query_async::<Vec<String>>(&mut self.connection.clone())
             .await
             .unwrap()
     }
 
     pub(super) async fn forget(&self) {
-        let () =
-            redis::cmd("DEL").arg(POOL).arg(COUNTS).query_async(&mut self.connection.clone()).await.unwrap();
+        let () = redis::cmd("DEL")
+            .arg(&self.pool)
+            .arg(&self.counts)
+            .query_async(&mut self.connection.clone())
+            .await
+            .unwrap();
     }
 
     pub(super) async fn restore(&self, snapshot: &[String]) {
         self.forget().await;
         if !snapshot.is_empty() {
             let () = redis::cmd("HSET")
-                .arg(POOL)
+                .arg(&self.pool)
                 .arg(snapshot)
                 .query_async(&mut self.connection.clone())
                 .await
@@ -250,6 +261,9 @@ impl World {
         };
         self.workers[worker] = seen;
         let Ok(slots) = result else { return 0 };
+        if slots.offsets_us.is_empty() && !self.tight && self.random.chance(100) {
+            self.try_the_promise(&slots, pace).await;
+        }
         let granted = grant(&slots, n, pace.slot_width);
         for permit in &granted.permits {
             let (opens, closes) = (self.us(permit.opens), self.us(permit.closes));
@@ -257,6 +271,24 @@ impl World {
             self.arrivals.push((opens, closes + NETWORK_JITTER));
         }
         granted.retry_at.map_or(0, |at| self.us(at).saturating_sub(self.now))
+    }
+
+    /// Whoever asks before the promised instant asks in vain, and at it not: whatever happened before.
+    /// What is granted here nobody uses.
+    async fn try_the_promise(&mut self, slots: &Slots, pace: &Pace) {
+        let promised = slots.wait_us.expect("nothing was granted");
+        let at = u64::try_from(slots.reading.store_us).unwrap() + promised;
+        let clock = self.clock();
+        if at <= clock {
+            return;
+        }
+        let early = self.driven.run(at - 1, &slots.reading.run, &take_args(pace, 1, false)).await;
+        let in_time = self.driven.run(at, &slots.reading.run, &take_args(pace, 1, false)).await;
+        let count = |answer| slots_of(&answer, self.start, self.start).unwrap().offsets_us.len();
+        assert_eq!((count(early), count(in_time)), (0, 1), "seed {}: the promised instant", self.seed);
+        // The store's clock is as far now, at the slowest.
+        self.now += (at - clock) * 1_001 / 1_000 + 1;
+        self.asked = self.now;
     }
 
     /// Whether a permit lies within one of the slots granted last, but for the clocks' slewing.
@@ -270,6 +302,7 @@ impl World {
 
     pub(super) async fn fault(&mut self, pace: &Pace) {
         match self.random.below(7) {
+            // A worker dies and starts anew. What it held counts as used: the worse case.
             0 => {
                 let worker = usize::try_from(self.random.below(self.workers.len() as u64)).unwrap();
                 let reading = self.connected();
