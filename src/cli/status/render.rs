@@ -37,7 +37,7 @@ pub(super) fn text(picture: &Picture) -> String {
 
 fn head(picture: &Picture) -> String {
     let up = |up| if up { "up" } else { "DOWN" };
-    let count = |count: Option<u64>| count.map_or("?".to_owned(), |count| grouped(count));
+    let count = |count: Option<u64>| count.map_or("?".to_owned(), grouped);
     format!(
         "{}   broker {}   store {}   dead letters {}   delayed {}",
         picture.at.strftime("%F %TZ"),
@@ -188,7 +188,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -233,7 +233,7 @@ fn limit_json(limit: &LimitPicture) -> Value {
         "paused": limit.pause.map(|pause| json!({
             "cause": pause.cause.as_str(),
             // A person's pause has no end of its own.
-            "seconds": (pause.cause != PauseCause::Operator).then(|| pause.wait.as_secs_f64()),
+            "seconds": (pause.cause != PauseCause::Operator).then_some(pause.wait.as_secs_f64()),
         })),
         "drainSeconds": match limit.drain {
             Drain::Empty => Some(0.0),
