@@ -12,7 +12,7 @@ run: packages ## the main job: broker, store, simulated providers, a worker, sam
 test: packages ## the whole suite, on private RabbitMQ and Redis servers
 	cargo test --locked
 
-model: packages ## more of what the suite tries by chance: 3,000 seeds of the permits' model for each limit, 10,000 simulated runs (about 15 minutes)
+model: packages ## more of what the suite tries by chance: 3,000 seeds of the permits' model for each limit, 10,000 simulated runs (about half an hour)
 	PACELINE_SEEDS=3000 cargo test --locked --test suite -- --nocapture no_window_is_above
 	PACELINE_SIMULATION_SEEDS=10000 cargo test --locked --test simulation -- --nocapture
 

@@ -45,7 +45,7 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
 const SHAPES: [(u64, u32, bool); 4] = [(0, 1, true), (10, 1, true), (30, 1, false), (3, 1000, true)];
 
 /// So many seeds are under way at once, each with a pool of its own.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 
 /// The promise, for one limit: whatever happens, no window holds more.
 async fn no_window_is_above(limit: u32) {

@@ -82,7 +82,9 @@ impl RedisServer {
     /// A connection of the test's own.
     pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.url()).expect("a readable address");
-        client.get_multiplexed_async_connection().await.expect("a connection")
+        // The library's own limit is half a second, which a busy machine passes now and then.
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
+        client.get_multiplexed_async_connection_with_config(&config).await.expect("a connection")
     }
 
     fn signal(&self, signal: &str) {
