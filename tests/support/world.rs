@@ -29,6 +29,7 @@ use super::rabbitmq::{self, Broker};
 use super::redis::RedisServer;
 
 mod configuration;
+mod inside;
 
 /// The credential of the account `shop`; no log, queue or answer may hold it.
 pub const TOKEN: &str = "pw-token-that-nobody-may-see";
