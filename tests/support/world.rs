@@ -8,27 +8,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use paceline::adapters::rabbitmq::RabbitMq;
-use paceline::adapters::system::SystemChance;
-use paceline::ports::{
-    Destination, LADDER_SECONDS, Outgoing, Place, Properties, PublishError, Publisher, Queue,
-};
+use paceline::ports::{LADDER_SECONDS, Place, Properties, PublishError};
 use paceline::simulator::{Simulator, SimulatorConfig};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-use super::jobs::places;
+use super::jobs::{places, places_beside};
 use super::rabbitmq::{self, Broker};
 use super::redis::RedisServer;
 
 mod configuration;
+mod producer;
+
+pub use producer::Producer;
 
 /// The credential of the account `shop`; no log, queue or answer may hold it.
 pub const TOKEN: &str = "pw-token-that-nobody-may-see";
@@ -46,8 +44,11 @@ pub struct Options {
     pub news: &'static str,
     /// Whether workers run with short times; else with their defaults.
     pub short_times: bool,
-    /// More sections; those named here must not be among the usual ones.
+    /// More sections; those named here must not be among the usual ones. `{provider}` stands for the
+    /// providers' address.
     pub more: &'static str,
+    /// The accounts of MoEngage among them.
+    pub more_accounts: &'static [&'static str],
     /// Variables of the workers' environment.
     pub env: &'static [(&'static str, &'static str)],
     /// What the simulator differs in.
@@ -62,6 +63,7 @@ impl Default for Options {
             news: "",
             short_times: true,
             more: "",
+            more_accounts: &[],
             env: &[],
             simulator: SimulatorConfig::default(),
         }
@@ -100,7 +102,8 @@ pub struct World {
     folder: TempDir,
     env: &'static [(&'static str, &'static str)],
     prefix: String,
-    producer: Arc<RabbitMq>,
+    producer: Producer,
+    places: Vec<Place>,
     receipts: BTreeMap<String, Value>,
     repeats: usize,
     expected: usize,
@@ -132,8 +135,8 @@ impl World {
         };
         let text = configuration::of(&options, &url, &prefix, &redis.url(), &provider.url());
         std::fs::write(folder.path().join("paceline.toml"), text).expect("the configuration is written");
-        let producer = RabbitMq::start(rabbitmq::config(&url, &prefix), &places(), Arc::new(SystemChance));
-        producer.started().await.expect("the broker objects are declared");
+        let places: Vec<Place> = places().into_iter().chain(places_beside(options.more_accounts)).collect();
+        let producer = Producer::connect(&url, &prefix, &places).await;
         let world = Self {
             broker,
             redis,
@@ -143,6 +146,7 @@ impl World {
             env: options.env,
             prefix,
             producer,
+            places,
             receipts: BTreeMap::new(),
             repeats: 0,
             expected: 0,
@@ -242,7 +246,7 @@ impl World {
     pub async fn publish(&mut self, jobs: &[Value]) {
         let sent = jobs.iter().map(|job| {
             let account = job["account"].as_str().expect("an account").to_owned();
-            self.offer(account, job.to_string().into_bytes(), super::jobs::properties())
+            self.producer.offer(account, job.to_string().into_bytes(), super::jobs::properties())
         });
         for sent in futures_util::future::join_all(sent).await {
             sent.expect("the job is confirmed");
@@ -258,7 +262,7 @@ impl World {
         properties: Properties,
         ends: usize,
     ) -> Result<(), PublishError> {
-        self.offer(account.to_owned(), body.to_vec(), properties).await?;
+        self.producer.offer(account.to_owned(), body.to_vec(), properties).await?;
         self.expected += ends;
         Ok(())
     }
@@ -268,20 +272,11 @@ impl World {
         self.expected += ends;
     }
 
-    async fn offer(
-        &self,
-        account: String,
-        body: Vec<u8>,
-        properties: Properties,
-    ) -> Result<(), PublishError> {
-        let outgoing = Outgoing { destination: Destination::Jobs(account), body: body.into(), properties };
-        // As a producer should: what is not confirmed is published again with the same message_id.
-        loop {
-            match self.producer.publish(outgoing.clone()).await {
-                Err(PublishError::Unconfirmed(_)) => sleep(Duration::from_millis(50)).await,
-                other => return other,
-            }
-        }
+    /// The producer, to publish beside what the test does; it says with [`World::expect_more`] how
+    /// many deliveries are to end.
+    #[allow(dead_code, reason = "a measurement uses it")]
+    pub fn producer(&self) -> Producer {
+        self.producer.clone()
     }
 
     /// Waits until so many distinct ends were told, over the whole test.
@@ -353,7 +348,7 @@ impl World {
 
     /// How many messages wait in each queue that must be empty at the end.
     pub async fn depths(&self) -> Vec<(String, u64)> {
-        let places: Vec<Place> = std::iter::once(Place::Due).chain(places()).collect();
+        let places: Vec<Place> = std::iter::once(Place::Due).chain(self.places.iter().cloned()).collect();
         let depths = self.producer.depths(&places).await;
         let mut found: Vec<(String, u64)> = places
             .iter()
@@ -396,6 +391,19 @@ impl World {
     #[allow(dead_code, reason = "of the suite's tests none loses it; a measurement does")]
     pub fn store_was_lost(&mut self, under_way: usize) {
         self.twice_allowed += under_way;
+    }
+
+    /// Says that so many deliveries were accepted twice where their account or a loss of the store's
+    /// data allows it.
+    #[allow(dead_code, reason = "a measurement uses it")]
+    pub fn was_resent(&mut self, deliveries: usize) {
+        self.twice_allowed += deliveries;
+    }
+
+    /// How many receipts came again.
+    #[allow(dead_code, reason = "a measurement uses it")]
+    pub fn repeats(&self) -> usize {
+        self.repeats
     }
 
     fn assert_one_delivery_for_each_id(&self) {
@@ -485,7 +493,7 @@ impl World {
     }
 
     /// Takes in what receipts there are; a broker that is down has none for now.
-    async fn collect(&mut self) {
+    pub async fn collect(&mut self) {
         let Ok(channel) = self.channel().await else { return };
         let queue = self.receipts_queue();
         let options = BasicGetOptions { no_ack: true };

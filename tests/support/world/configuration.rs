@@ -45,7 +45,7 @@ campaign_api_key = {{ env = "MOENGAGE_CAMPAIGN_KEY" }}
 {news}
 "#,
         times = if options.short_times { SHORT_TIMES } else { "" },
-        more = options.more,
+        more = options.more.replace("{provider}", provider),
         shop = options.shop,
         news = options.news,
     )
