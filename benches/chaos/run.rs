@@ -88,6 +88,7 @@ pub async fn run(plan: Plan) -> Outcome {
     );
     let mut world = World::with(Options {
         own_broker: true,
+        proxied: true,
         shop: "requests_per_minute = 600",
         more: SECTIONS,
         more_accounts: &[RESENDING],
@@ -194,7 +195,7 @@ async fn make_trouble(world: &mut World, troubles: &mut Troubles, plan: Plan, pu
     let begun = Instant::now();
     let mut next = begun + troubles.next_pause();
     while begun.elapsed() < plan.time {
-        troubles.end(world, false);
+        troubles.end(world, false).await;
         if Instant::now() >= next {
             if let Some(trouble) = troubles.strike(world).await {
                 tell(world, begun.elapsed(), trouble, published);
@@ -204,7 +205,7 @@ async fn make_trouble(world: &mut World, troubles: &mut Troubles, plan: Plan, pu
         world.collect().await;
         sleep(Duration::from_millis(100)).await;
     }
-    troubles.end(world, true);
+    troubles.end(world, true).await;
 }
 
 fn tell(world: &World, elapsed: Duration, trouble: Trouble, published: &Published) {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use paceline::simulator::FaultPlan;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use crate::support::proxy::{Cut, Flow, Proxy};
 use crate::support::world::{World, signal};
 
 /// A part of the system that something can be wrong with.
@@ -18,6 +19,7 @@ enum Part {
     Broker,
     Store,
     Providers,
+    Network,
 }
 
 /// What goes wrong.
@@ -41,10 +43,15 @@ pub enum Trouble {
     ProviderThrottled,
     ProviderFailed,
     ProviderRefusedCredentials,
+    NetworkSlow,
+    NetworkCut,
+    NetworkGone,
+    NetworkGoneOneWay,
+    NetworkRefusing,
 }
 
 impl Trouble {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 23] = [
         Self::WorkerKilled,
         Self::WorkerStopped,
         Self::WorkerDrained,
@@ -63,6 +70,11 @@ impl Trouble {
         Self::ProviderThrottled,
         Self::ProviderFailed,
         Self::ProviderRefusedCredentials,
+        Self::NetworkSlow,
+        Self::NetworkCut,
+        Self::NetworkGone,
+        Self::NetworkGoneOneWay,
+        Self::NetworkRefusing,
     ];
 
     /// In words.
@@ -86,6 +98,11 @@ impl Trouble {
             Self::ProviderThrottled => "providers throttled",
             Self::ProviderFailed => "providers failed, before or after accepting",
             Self::ProviderRefusedCredentials => "credentials refused",
+            Self::NetworkSlow => "a slow network to broker, store or providers",
+            Self::NetworkCut => "connections to broker, store or providers cut",
+            Self::NetworkGone => "a network that swallows everything",
+            Self::NetworkGoneOneWay => "a network that swallows all answers",
+            Self::NetworkRefusing => "connections to broker, store or providers refused",
         }
     }
 
@@ -105,6 +122,11 @@ impl Trouble {
             | Self::ProviderThrottled
             | Self::ProviderFailed
             | Self::ProviderRefusedCredentials => Part::Providers,
+            Self::NetworkSlow
+            | Self::NetworkCut
+            | Self::NetworkGone
+            | Self::NetworkGoneOneWay
+            | Self::NetworkRefusing => Part::Network,
         }
     }
 }
@@ -113,12 +135,17 @@ impl Trouble {
 /// because the store lost its data.
 const IN_HAND: usize = 500;
 
+/// How long connections may take to be cut, before others are let through.
+const CUT: Duration = Duration::from_millis(50);
+
 /// How a lasting trouble ends.
 enum Remedy {
     Continue(u32),
     Unblock,
     Thaw,
     Calm,
+    /// The network before the server of this number.
+    Pass(usize),
 }
 
 /// What is wrong now, and what was.
@@ -159,7 +186,7 @@ impl Troubles {
     }
 
     /// Ends what has lasted long enough; all of it where `all`.
-    pub fn end(&mut self, world: &World, all: bool) {
+    pub async fn end(&mut self, world: &World, all: bool) {
         let now = Instant::now();
         let over: Vec<Part> = self
             .lasting
@@ -173,6 +200,14 @@ impl Troubles {
                 Remedy::Unblock => world.broker().unblock_publishers(),
                 Remedy::Thaw => world.redis.thaw(),
                 Remedy::Calm => world.provider.set_faults(FaultPlan::default()),
+                Remedy::Pass(server) => {
+                    let proxy = world.network().all()[server];
+                    // What was held back arrives nowhere: a request that comes seconds late is none
+                    // of the faults that a limit can bear.
+                    proxy.cut(Cut::Reset);
+                    sleep(CUT).await;
+                    proxy.pass();
+                }
             }
         }
     }
@@ -198,7 +233,7 @@ impl Troubles {
             }
             Trouble::BrokerKilled => {
                 world.broker().kill9();
-                tokio::time::sleep(self.millis(0..5_000)).await;
+                sleep(self.millis(0..5_000)).await;
                 world.broker().start();
                 None
             }
@@ -217,7 +252,7 @@ impl Troubles {
             }
             Trouble::StoreKilled => {
                 world.redis.kill();
-                tokio::time::sleep(self.millis(0..5_000)).await;
+                sleep(self.millis(0..5_000)).await;
                 world.redis.restart().await;
                 None
             }
@@ -244,12 +279,35 @@ impl Troubles {
                 self.misbehave(world, &["503@20%", "500@10%", "502@10%", "500-after@10%", "504-after@10%"])
             }
             Trouble::ProviderRefusedCredentials => self.misbehave(world, &["401@50%"]),
+            Trouble::NetworkSlow => {
+                // Within the limiter's jitter: what is held back longer may exceed a limit.
+                let (least, most) = (Duration::from_millis(10), Duration::from_millis(60));
+                self.disturb(world, |proxy| proxy.delay(least, most))
+            }
+            Trouble::NetworkCut => {
+                let how = if self.rng.random_bool(0.5) { Cut::Reset } else { Cut::Close };
+                world.network().all()[self.rng.random_range(0..3)].cut(how);
+                None
+            }
+            Trouble::NetworkGone => self.disturb(world, |proxy| proxy.flow(Flow::Stopped, Flow::Stopped)),
+            Trouble::NetworkGoneOneWay => self.disturb(world, |proxy| proxy.flow(Flow::FREE, Flow::Stopped)),
+            Trouble::NetworkRefusing => self.disturb(world, |proxy| {
+                proxy.refuse();
+                proxy.cut(Cut::Reset);
+            }),
         }
     }
 
     fn misbehave(&mut self, world: &World, faults: &[&str]) -> Option<(Duration, Remedy)> {
         world.provider.set_faults(FaultPlan::parse(faults).expect("faults in their text form"));
         Some((self.millis(1_000..8_000), Remedy::Calm))
+    }
+
+    /// Between the workers and one of their servers.
+    fn disturb(&mut self, world: &World, how: impl Fn(&Proxy)) -> Option<(Duration, Remedy)> {
+        let server = self.rng.random_range(0..3);
+        how(world.network().all()[server]);
+        Some((self.millis(1_000..10_000), Remedy::Pass(server)))
     }
 
     fn any_worker(&mut self, world: &World) -> usize {

@@ -38,6 +38,11 @@ impl Producer {
         }
     }
 
+    /// Waits until it is connected.
+    pub async fn connected(&self) {
+        self.0.up().wait_for(|up| *up).await.expect("a producer that was not stopped");
+    }
+
     /// How many messages wait in each place; `None` for one that can't be asked.
     pub async fn depths(&self, places: &[Place]) -> Vec<Option<u64>> {
         self.0.depths(places).await
