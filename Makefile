@@ -16,8 +16,8 @@ model: packages ## more of what the suite tries by chance: 3,000 seeds of the pe
 	PACELINE_SEEDS=3000 cargo test --locked --test suite -- --nocapture no_window_is_above
 	PACELINE_SIMULATION_SEEDS=10000 cargo test --locked --test simulation -- --nocapture
 
-measure: packages ## the figures of the README: the limit against the simulated provider, for 1 to 8 workers, with faults, and validate (about 50 minutes)
-	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench validate
+measure: packages ## the figures of the README: the limit against the simulated provider, for 1 to 8 workers, with faults, the memory of a worker, and validate (about an hour)
+	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench memory --bench validate
 
 check: ## format, lint, documentation
 	cargo fmt --check

@@ -29,6 +29,7 @@ use super::rabbitmq::{self, Broker};
 use super::redis::RedisServer;
 
 mod configuration;
+mod unfinished;
 
 /// The credential of the account `shop`; no log, queue or answer may hold it.
 pub const TOKEN: &str = "pw-token-that-nobody-may-see";
@@ -455,7 +456,8 @@ impl World {
         connection.create_channel().await
     }
 
-    fn receipts_queue(&self) -> String {
+    /// The queue in which this world gathers its receipts.
+    pub fn receipts_queue(&self) -> String {
         format!("receipts-of-{}", self.prefix)
     }
 
