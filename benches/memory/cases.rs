@@ -147,7 +147,8 @@ async fn exempt(world: &mut World) {
 async fn unheard(world: &mut World) {
     let channel = channel(world).await;
     let options = QueueDeleteOptions::default();
-    channel.queue_delete(world.receipts_queue().into(), options).await.expect("the queue is deleted");
+    let queue = format!("receipts-of-{}", world.prefix());
+    channel.queue_delete(queue.into(), options).await.expect("the queue is deleted");
     exempt(world).await;
     assert_eq!(world.provider.summary().counts.accepted, 5_000, "all are sent, heard or not");
 }
