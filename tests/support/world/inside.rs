@@ -1,6 +1,6 @@
 //! Messages as paceline itself publishes them, past the exchange that producers use.
 
-use paceline::ports::{Destination, Outgoing, Place, Properties, Publisher};
+use paceline::ports::{Destination, Outgoing, Place, Properties};
 
 use super::World;
 
