@@ -242,6 +242,7 @@ pub fn unique_prefix() -> String {
 pub fn config(url: &str, prefix: &str) -> QueueConfig {
     QueueConfig {
         urls: vec![Secret::new(url)],
+        ca: None,
         prefix: prefix.to_owned(),
         connect_timeout: Duration::from_secs(5),
         publish_timeout: Duration::from_secs(5),
