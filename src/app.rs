@@ -81,7 +81,7 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
     // Nobody listening any more is fine.
     let _ = ended.send(true);
     if let Some(serving) = serving {
-        serving.await.context("the admin listener failed")??;
+        serving.await.context("the admin listener failed")?;
     }
     upkeep.abort();
     worked
