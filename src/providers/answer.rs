@@ -134,8 +134,9 @@ fn masked(head: &str, stretches: &[(usize, usize)]) -> String {
 fn as_written<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<Cow<'a, str>> {
     let quoted = |value: &str| {
         let differs = value.bytes().any(|b| matches!(b, b'"' | b'\\' | 0..0x20));
-        let json = || Value::from(value).to_string();
-        differs.then(|| json()).map(|json| Cow::Owned(json[1..json.len() - 1].to_owned()))
+        differs
+            .then(|| Value::from(value).to_string())
+            .map(|json| Cow::Owned(json[1..json.len() - 1].to_owned()))
     };
     values.into_iter().flat_map(|value| std::iter::once(Cow::Borrowed(value)).chain(quoted(value))).collect()
 }
