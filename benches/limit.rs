@@ -40,6 +40,7 @@ mod support {
     pub mod jobs;
     pub mod rabbitmq;
     pub mod redis;
+    pub mod tls;
     pub mod world;
 }
 

@@ -3,4 +3,5 @@
 pub mod jobs;
 pub mod rabbitmq;
 pub mod redis;
+pub mod tls;
 pub mod world;

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::tls::Authority;
 use paceline::config::{QueueConfig, Secret};
 use paceline::ports::Chance;
 
@@ -39,6 +40,7 @@ rm -rf "$1"
 pub struct Broker {
     folder: PathBuf,
     port: u16,
+    tls_port: u16,
     epmd_port: u16,
     dist_port: u16,
     server: Mutex<Option<Child>>,
@@ -50,18 +52,23 @@ impl Broker {
     /// The server that tests share which don't break it; names are kept apart by [`unique_prefix`].
     pub fn shared() -> &'static Broker {
         static SHARED: OnceLock<Broker> = OnceLock::new();
-        SHARED.get_or_init(Broker::launch)
+        SHARED.get_or_init(|| Broker::launch_with(tls_listener))
     }
 
     /// A server of one's own, running.
     pub fn launch() -> Self {
+        Self::launch_with(|_, _| String::new())
+    }
+
+    /// The same with more lines of its configuration, made for the port that it has for TLS.
+    fn launch_with(lines: impl Fn(&Path, u16) -> String) -> Self {
         assert!(
             programs().join("rabbitmq-server").exists(),
             "the tests need RabbitMQ: apt-get install rabbitmq-server"
         );
         let folder = tempfile::Builder::new().prefix("paceline-rabbitmq-").tempdir().unwrap().keep();
-        let [port, epmd_port, dist_port] = free_ports();
-        write_files(&folder, port);
+        let [port, tls_port, epmd_port, dist_port] = free_ports();
+        write_files(&folder, port, &lines(&folder, tls_port));
         let watchdog = watchdog(&folder, epmd_port);
         let epmd = Command::new("/usr/bin/epmd")
             .args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()])
@@ -74,6 +81,7 @@ impl Broker {
         let broker = Self {
             folder,
             port,
+            tls_port,
             epmd_port,
             dist_port,
             server: Mutex::new(None),
@@ -87,6 +95,16 @@ impl Broker {
     /// The server's address.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// Where it listens, as `HOST:PORT`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where the shared one listens for TLS, with a certificate for 127.0.0.1 alone.
+    pub fn tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.tls_port)
     }
 
     /// Starts it after [`Self::stop`] or [`Self::kill9`], with all it had on disk.
@@ -202,23 +220,38 @@ impl Drop for Broker {
     }
 }
 
-fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+fn free_ports() -> [u16; 4] {
+    let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-fn write_files(folder: &Path, port: u16) {
+fn write_files(folder: &Path, port: u16, more: &str) {
     use std::os::unix::fs::PermissionsExt;
     let conf = format!(
         "listeners.tcp.1 = 127.0.0.1:{port}\n\
          disk_free_limit.absolute = 50MB\n\
-         vm_memory_high_watermark.absolute = 1GB\n"
+         vm_memory_high_watermark.absolute = 1GB\n\
+         {more}"
     );
     fs::write(folder.join("rabbitmq.conf"), conf).unwrap();
     fs::write(folder.join("enabled_plugins"), "[].").unwrap();
     let cookie = folder.join(".erlang.cookie");
     fs::write(&cookie, "paceline").unwrap();
     fs::set_permissions(&cookie, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn tls_listener(folder: &Path, port: u16) -> String {
+    let files = Authority::ours().certify_in(folder, "127.0.0.1");
+    format!(
+        "listeners.ssl.1 = 127.0.0.1:{port}\n\
+         ssl_options.cacertfile = {}\n\
+         ssl_options.certfile = {}\n\
+         ssl_options.keyfile = {}\n\
+         ssl_options.verify = verify_none\n",
+        files.ca.display(),
+        files.certificate.display(),
+        files.key.display(),
+    )
 }
 
 fn watchdog(folder: &Path, epmd_port: u16) -> Child {
