@@ -135,9 +135,8 @@ impl Worker {
             Route::Wait => self.return_later(&parcel).await,
             Route::Expired => self.expire(parcel).await,
             Route::Later(..) | Route::Forward(_) => {
-                if self.send_on(&parcel, 1).await {
-                    parcel.hand.ticket.ack().await;
-                }
+                let safe = self.send_on(&parcel, 1).await;
+                self.ack_if(safe, &parcel.hand).await;
             }
         }
     }

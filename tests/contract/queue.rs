@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use crate::support::rabbitmq::{Broker, Dice, config, unique_prefix};
 
 mod faults;
+mod width;
 
 const LONG: Duration = Duration::from_secs(30);
 

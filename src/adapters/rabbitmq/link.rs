@@ -8,11 +8,12 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures_util::StreamExt;
 use lapin::tcp::{AMQPUriTcpExt, RustlsConnectorConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::lifeline::{Knot, Lifeline};
 use super::topology::reply_code;
 use crate::adapters::tls;
 use crate::config::{QueueConfig, Roots, Secret};
@@ -82,6 +83,7 @@ pub(super) struct Link {
     ended: watch::Receiver<Option<Loss>>,
     gone: Arc<AtomicBool>,
     watcher: JoinHandle<()>,
+    lifeline: Lifeline,
 }
 
 impl Link {
@@ -106,14 +108,15 @@ impl Link {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let options = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(limit, connect(uri, limit, config.ca.clone(), options)).await {
-            Ok(Ok(connection)) => Ok(Self::over(connection)),
+        let lifeline = Lifeline::default();
+        match timeout(limit, connect(uri, limit, config.ca.clone(), options, lifeline.knot())).await {
+            Ok(Ok(connection)) => Ok(Self::over(connection, lifeline)),
             Ok(Err(error)) => Err(failure(&node, &error)),
             Err(_) => Err(LinkError::Unreachable(format!("{node}: no connection within {limit:?}"))),
         }
     }
 
-    fn over(connection: Connection) -> Self {
+    fn over(connection: Connection, lifeline: Lifeline) -> Self {
         let (blocked_tx, blocked) = watch::channel(false);
         let (ended_tx, ended) = watch::channel(None);
         let events = connection.events_listener();
@@ -137,7 +140,7 @@ impl Link {
             }
             ended_tx.send_replace(Some(loss));
         });
-        Self { connection, blocked, ended, gone: Arc::default(), watcher }
+        Self { connection, blocked, ended, gone: Arc::default(), watcher, lifeline }
     }
 
     /// Returns when the connection has ended, with the reason.
@@ -159,6 +162,7 @@ impl Link {
         self.watcher.abort();
         // Without an answer the broker sees the connection break, with the same effect.
         let _ = timeout(GOODBYE, self.connection.close(200, "OK".into())).await;
+        self.lifeline.cut();
     }
 }
 
@@ -176,13 +180,20 @@ async fn connect(
     limit: Duration,
     ca: Option<Roots>,
     options: ConnectionProperties,
+    knot: Knot,
 ) -> lapin::Result<Connection> {
     let runtime = lapin::runtime::default_runtime()?;
-    let dial = async move |uri: AMQPUri, runtime| {
+    let dialling = runtime.clone();
+    let dial = async move |uri: AMQPUri, _| {
         let encrypted = uri.scheme == AMQPScheme::AMQPS;
         let host = uri.authority.host.clone();
         let stream = async {
-            let stream = AMQPUri { scheme: AMQPScheme::AMQP, ..uri }.connect_async(&runtime).await?;
+            let stream = AMQPUri { scheme: AMQPScheme::AMQP, ..uri }.connect_async(&dialling).await?;
+            match &stream {
+                AsyncTcpStream::Plain(tcp) => knot.tie(tcp.get_ref())?,
+                // That scheme gives no other kind.
+                _ => return Err(std::io::ErrorKind::Unsupported.into()),
+            }
             if !encrypted {
                 return Ok(stream);
             }
