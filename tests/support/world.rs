@@ -42,7 +42,8 @@ use receipts::Receipts;
 pub const TOKEN: &str = "pw-token-that-nobody-may-see";
 /// The push key of the account `news`; no log, queue or answer may hold it.
 pub const PUSH_KEY: &str = "mo-key-that-nobody-may-see";
-const CAMPAIGN_KEY: &str = "campaign-key-of-the-tests";
+/// The campaign key of the account `news`; no log, queue or answer may hold it.
+pub const CAMPAIGN_KEY: &str = "campaign-key-of-the-tests";
 
 /// How a world differs from the usual one.
 pub struct Options {
