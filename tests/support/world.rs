@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use paceline::ports::{LADDER_SECONDS, Place, Properties, PublishError};
 use paceline::simulator::{Simulator, SimulatorConfig};
@@ -29,11 +29,13 @@ mod elapsing;
 mod endings;
 mod network;
 mod producer;
+mod receipts;
 
 pub use brokers::NODES;
 use brokers::UsedBroker;
 pub use network::Network;
 pub use producer::Producer;
+use receipts::Receipts;
 
 /// The credential of the account `shop`; no log, queue or answer may hold it.
 pub const TOKEN: &str = "pw-token-that-nobody-may-see";
@@ -116,8 +118,7 @@ pub struct World {
     prefix: String,
     producer: Producer,
     places: Vec<Place>,
-    receipts: BTreeMap<String, Value>,
-    repeats: usize,
+    receipts: Receipts,
     expected: usize,
     logs: Vec<PathBuf>,
     finished: bool,
@@ -145,6 +146,7 @@ impl World {
         std::fs::write(folder.path().join("paceline.toml"), text).expect("the configuration is written");
         let places: Vec<Place> = places().into_iter().chain(places_beside(options.more_accounts)).collect();
         let producer = Producer::connect(&url, &prefix, &places).await;
+        let receipts = Receipts::at(format!("receipts-of-{prefix}"));
         let world = Self {
             broker,
             network,
@@ -156,14 +158,14 @@ impl World {
             prefix,
             producer,
             places,
-            receipts: BTreeMap::new(),
-            repeats: 0,
+            receipts,
             expected: 0,
             logs: Vec::new(),
             finished: false,
             twice_allowed: 0,
         };
-        world.bind_receipts().await;
+        let channel = world.channel().await.expect("the broker is up");
+        world.receipts.bind(&channel, &world.receipts_exchange()).await;
         world
     }
 
@@ -301,17 +303,17 @@ impl World {
 
     /// The receipts so far, one for each end.
     pub fn receipts(&self) -> Vec<&Value> {
-        self.receipts.values().collect()
+        self.receipts.iter().collect()
     }
 
     /// How many receipts have a status.
     pub fn count(&self, status: &str) -> usize {
-        self.receipts.values().filter(|receipt| receipt["status"] == status).count()
+        self.receipts.iter().filter(|receipt| receipt["status"] == status).count()
     }
 
     /// The receipts of one delivery.
     pub fn receipts_of(&self, id: &str) -> Vec<&Value> {
-        self.receipts.values().filter(|receipt| receipt["transactionId"] == id).collect()
+        self.receipts.iter().filter(|receipt| receipt["transactionId"] == id).collect()
     }
 
     /// What a worker serves at a path of its admin listener.
@@ -373,7 +375,7 @@ impl World {
             let (status, _) = self.drain_worker(0).await;
             assert!(status.success(), "a worker ended with {status}: {}", self.logs());
         }
-        self.collect().await;
+        self.collect_all().await;
         assert_eq!(self.receipts.len(), self.expected, "each delivery has exactly one end\n{}", self.logs());
         self.assert_one_delivery_for_each_id();
         let left = self.left_behind().await;
@@ -407,13 +409,13 @@ impl World {
     /// How many receipts came again.
     #[allow(dead_code, reason = "a measurement uses it")]
     pub fn repeats(&self) -> usize {
-        self.repeats
+        self.receipts.repeats()
     }
 
     fn assert_one_delivery_for_each_id(&self) {
         let mut delivered = BTreeSet::new();
         let mut again = Vec::new();
-        for receipt in self.receipts.values().filter(|receipt| receipt["status"] == "delivered") {
+        for receipt in self.receipts.iter().filter(|receipt| receipt["status"] == "delivered") {
             let id = (receipt["account"].to_string(), receipt["transactionId"].to_string());
             if !delivered.insert(id.clone()) {
                 again.push(id);
@@ -445,7 +447,7 @@ impl World {
         let logs = self.logs();
         for secret in [TOKEN, PUSH_KEY, CAMPAIGN_KEY] {
             assert!(!logs.contains(secret), "a log holds a credential");
-            for receipt in self.receipts.values() {
+            for receipt in self.receipts.iter() {
                 assert!(!receipt.to_string().contains(secret), "a receipt holds a credential");
             }
         }
@@ -465,68 +467,33 @@ impl World {
         self.broker.channel().await
     }
 
-    fn receipts_queue(&self) -> String {
-        format!("receipts-of-{}", self.prefix)
-    }
-
-    async fn bind_receipts(&self) {
-        let channel = self.channel().await.expect("the broker is up");
-        let queue = self.receipts_queue();
-        channel
-            .queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default())
-            .await
-            .expect("a queue for receipts");
-        self.bind_to_receipts(&channel, &queue).await;
-    }
-
     /// Leads every receipt of this world to a queue.
+    #[allow(dead_code, reason = "a measurement uses it")]
     pub async fn bind_to_receipts(&self, channel: &lapin::Channel, queue: &str) {
-        let exchange = format!("{}.receipts", self.prefix);
-        channel
-            .queue_bind(
-                queue.into(),
-                exchange.as_str().into(),
-                "#".into(),
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .expect("a binding for receipts");
+        receipts::bind(channel, queue, &self.receipts_exchange()).await;
     }
 
-    /// Takes in what receipts there are; a broker that is down has none for now. Those of which the
-    /// ack is lost come again.
+    fn receipts_exchange(&self) -> String {
+        format!("{}.receipts", self.prefix)
+    }
+
+    /// Takes in receipts; a broker that is down has none for now.
     pub async fn collect(&mut self) {
         let Ok(channel) = self.channel().await else { return };
-        let queue = self.receipts_queue();
-        let mut taken = None;
-        while let Ok(Some(got)) = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await {
-            taken = Some(got.delivery.delivery_tag);
-            let receipt: Value = serde_json::from_slice(&got.data).expect("a receipt is JSON");
-            let id = got.properties.message_id().as_ref().expect("a receipt has an id").to_string();
-            match self.receipts.get(&id) {
-                None => {
-                    self.receipts.insert(id, receipt);
-                }
-                Some(first) => {
-                    // One that this test took before and could not ack is no repeat.
-                    self.repeats += usize::from(!got.redelivered);
-                    let fields =
-                        ["transactionId", "jobId", "account", "operation", "status", "reason", "messageCode"];
-                    // Sent once more after the store lost its data, it has another code.
-                    let fields = if self.twice_allowed > 0 { &fields[..6] } else { &fields[..] };
-                    // What was read twice may have changed in between, but it must not be missing.
-                    assert_eq!(first["response"].is_null(), receipt["response"].is_null(), "{receipt}");
-                    for &field in fields {
-                        assert_eq!(first[field], receipt[field], "a receipt that repeats says the same");
-                    }
-                }
+        let _ = self.receipts.take_in(&channel, self.twice_allowed > 0).await;
+        let _ = channel.close(200, "done".into()).await;
+    }
+
+    async fn collect_all(&mut self) {
+        loop {
+            self.collect().await;
+            let channel = self.channel().await.expect("the broker is up");
+            let waiting = self.receipts.waiting(&channel).await.expect("the broker is up");
+            let _ = channel.close(200, "looked".into()).await;
+            if waiting == 0 {
+                return;
             }
         }
-        if let Some(last) = taken {
-            let _ = channel.basic_ack(last, BasicAckOptions { multiple: true }).await;
-        }
-        let _ = channel.close(200, "done".into()).await;
     }
 }
 
