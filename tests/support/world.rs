@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use paceline::adapters::rabbitmq::RabbitMq;
 use paceline::adapters::system::SystemChance;
 use paceline::ports::{
@@ -31,16 +31,21 @@ use super::redis::RedisServer;
 mod brokers;
 mod configuration;
 mod network;
+mod watch;
 
 pub use brokers::NODES;
 use brokers::UsedBroker;
 pub use network::Network;
+pub use watch::{eventually, get, signal};
 
 /// The credential of the account `shop`; no log, queue or answer may hold it.
 pub const TOKEN: &str = "pw-token-that-nobody-may-see";
 /// The push key of the account `news`; no log, queue or answer may hold it.
 pub const PUSH_KEY: &str = "mo-key-that-nobody-may-see";
 const CAMPAIGN_KEY: &str = "campaign-key-of-the-tests";
+
+/// So few that whoever waits for the first ends does not take in all that come meanwhile.
+const RECEIPTS_AT_ONCE: usize = 20;
 
 /// How a world differs from the usual one.
 pub struct Options {
@@ -278,6 +283,11 @@ impl World {
         Ok(())
     }
 
+    /// How many deliveries are to end.
+    pub fn published(&self) -> usize {
+        self.expected
+    }
+
     /// Says that so many more deliveries are to end, which somebody else published.
     pub fn expect_more(&mut self, ends: usize) {
         self.expected += ends;
@@ -314,8 +324,9 @@ impl World {
                 self.receipts.len(),
                 self.logs()
             );
-            self.collect().await;
-            sleep(Duration::from_millis(50)).await;
+            if self.collect().await == 0 {
+                sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 
@@ -398,7 +409,7 @@ impl World {
             let (status, _) = self.drain_worker(0).await;
             assert!(status.success(), "a worker ended with {status}: {}", self.logs());
         }
-        self.collect().await;
+        while self.collect().await > 0 {}
         assert_eq!(self.receipts.len(), self.expected, "each delivery has exactly one end\n{}", self.logs());
         self.assert_one_delivery_for_each_id();
         let left = self.left_behind().await;
@@ -484,8 +495,11 @@ impl World {
     async fn bind_receipts(&self) {
         let channel = self.channel().await.expect("the broker is up");
         let queue = self.receipts_queue();
+        // On one node of a cluster only, it would be lost with it, and what is bound to it as well.
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
         channel
-            .queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default())
+            .queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), arguments)
             .await
             .expect("a queue for receipts");
         self.bind_to_receipts(&channel, &queue).await;
@@ -506,14 +520,16 @@ impl World {
             .expect("a binding for receipts");
     }
 
-    /// Takes in what receipts there are; a broker that is down has none for now. Those of which the
-    /// ack is lost come again.
-    async fn collect(&mut self) {
-        let Ok(channel) = self.channel().await else { return };
+    /// Takes in some of the receipts there are, and says how many; a broker that is down has none for
+    /// now. Those of which the ack is lost come again.
+    async fn collect(&mut self) -> usize {
+        let Ok(channel) = self.channel().await else { return 0 };
         let queue = self.receipts_queue();
-        let mut taken = None;
-        while let Ok(Some(got)) = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await {
-            taken = Some(got.delivery.delivery_tag);
+        let (mut count, mut last) = (0, None);
+        while count < RECEIPTS_AT_ONCE
+            && let Ok(Some(got)) = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await
+        {
+            (count, last) = (count + 1, Some(got.delivery.delivery_tag));
             let receipt: Value = serde_json::from_slice(&got.data).expect("a receipt is JSON");
             let id = got.properties.message_id().as_ref().expect("a receipt has an id").to_string();
             match self.receipts.get(&id) {
@@ -534,10 +550,11 @@ impl World {
                 }
             }
         }
-        if let Some(last) = taken {
+        if let Some(last) = last {
             let _ = channel.basic_ack(last, BasicAckOptions { multiple: true }).await;
         }
         let _ = channel.close(200, "done".into()).await;
+        count
     }
 }
 
@@ -556,11 +573,9 @@ fn deliveries_of(job: &Value) -> usize {
     job["payload"]["notifications"].as_array().map_or(1, Vec::len)
 }
 
-fn text_of(value: &lapin::types::AMQPValue) -> Option<String> {
+fn text_of(value: &AMQPValue) -> Option<String> {
     match value {
-        lapin::types::AMQPValue::LongString(text) => {
-            Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
-        }
+        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
         _ => None,
     }
 }
@@ -569,28 +584,4 @@ fn tail(log: &PathBuf) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n") + "\n"
-}
-
-/// Sends a signal to a process of this test.
-pub fn signal(pid: u32, name: &str) {
-    let status =
-        std::process::Command::new("kill").args([name, &pid.to_string()]).status().expect("kill runs");
-    assert!(status.success(), "no process {pid}");
-}
-
-/// What an address serves; `None` while nobody listens.
-pub async fn get(url: &str) -> Option<(u16, String)> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let response = reqwest::Client::new().get(url).timeout(Duration::from_secs(5)).send().await.ok()?;
-    let status = response.status().as_u16();
-    Some((status, response.text().await.ok()?))
-}
-
-/// Waits for a condition, a minute at most.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition().await {
-        assert!(Instant::now() < deadline, "not within a minute: {what}");
-        sleep(Duration::from_millis(20)).await;
-    }
 }
