@@ -124,7 +124,7 @@ const QUEUE: &[Key] = &[
         "url",
         Kind::Addresses { schemes: &["amqp", "amqps"], most: 16 },
         Some(r#""amqp://guest:guest@127.0.0.1:5672/%2f""#),
-        "Addresses of the broker's nodes, comma separated, tried in turn.",
+        "Addresses of the broker's nodes, comma separated, tried in turn; after a loss the next comes first.",
         "A broker on this machine with its factory settings.",
     ),
     key(

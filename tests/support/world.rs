@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use paceline::ports::{LADDER_SECONDS, Place, Properties, PublishError};
 use paceline::simulator::{Simulator, SimulatorConfig};
 use serde_json::Value;
@@ -31,12 +31,14 @@ mod inside;
 mod network;
 mod producer;
 mod receipts;
+mod watch;
 
 pub use brokers::NODES;
 use brokers::UsedBroker;
 pub use network::Network;
 pub use producer::Producer;
 use receipts::Receipts;
+pub use watch::{eventually, get, signal};
 
 /// The credential of the account `shop`; no log, queue or answer may hold it.
 pub const TOKEN: &str = "pw-token-that-nobody-may-see";
@@ -44,6 +46,9 @@ pub const TOKEN: &str = "pw-token-that-nobody-may-see";
 pub const PUSH_KEY: &str = "mo-key-that-nobody-may-see";
 /// The campaign key of the account `news`; no log, queue or answer may hold it.
 pub const CAMPAIGN_KEY: &str = "campaign-key-of-the-tests";
+
+/// The most receipts that are taken in at once.
+const RECEIPTS_AT_ONCE: u16 = 2_000;
 
 /// How a world differs from the usual one.
 pub struct Options {
@@ -266,6 +271,11 @@ impl World {
         Ok(())
     }
 
+    /// How many deliveries are to end.
+    pub fn published(&self) -> usize {
+        self.expected
+    }
+
     /// Says that so many more deliveries are to end, which somebody else published.
     pub fn expect_more(&mut self, ends: usize) {
         self.expected += ends;
@@ -293,8 +303,10 @@ impl World {
                 self.receipts.len(),
                 self.logs()
             );
-            self.collect().await;
-            sleep(Duration::from_millis(50)).await;
+            // Whoever waits for the first ends does not take in all that come meanwhile.
+            let missing = u16::try_from(ends - self.receipts.len()).unwrap_or(u16::MAX);
+            self.collect_some(missing.clamp(20, RECEIPTS_AT_ONCE)).await;
+            sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -481,8 +493,12 @@ impl World {
 
     /// Takes in receipts; a broker that is down has none for now.
     pub async fn collect(&mut self) {
+        self.collect_some(RECEIPTS_AT_ONCE).await;
+    }
+
+    async fn collect_some(&mut self, most: u16) {
         let Ok(channel) = self.channel().await else { return };
-        let _ = self.receipts.take_in(&channel, self.twice_allowed > 0).await;
+        let _ = self.receipts.take_in(&channel, most, self.twice_allowed > 0).await;
         let _ = channel.close(200, "done".into()).await;
     }
 
@@ -514,11 +530,9 @@ fn deliveries_of(job: &Value) -> usize {
     job["payload"]["notifications"].as_array().map_or(1, Vec::len)
 }
 
-fn text_of(value: &lapin::types::AMQPValue) -> Option<String> {
+fn text_of(value: &AMQPValue) -> Option<String> {
     match value {
-        lapin::types::AMQPValue::LongString(text) => {
-            Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
-        }
+        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
         _ => None,
     }
 }
@@ -527,28 +541,4 @@ fn tail(log: &PathBuf) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n") + "\n"
-}
-
-/// Sends a signal to a process of this test.
-pub fn signal(pid: u32, name: &str) {
-    let status =
-        std::process::Command::new("kill").args([name, &pid.to_string()]).status().expect("kill runs");
-    assert!(status.success(), "no process {pid}");
-}
-
-/// What an address serves; `None` while nobody listens.
-pub async fn get(url: &str) -> Option<(u16, String)> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let response = reqwest::Client::new().get(url).timeout(Duration::from_secs(5)).send().await.ok()?;
-    let status = response.status().as_u16();
-    Some((status, response.text().await.ok()?))
-}
-
-/// Waits for a condition, a minute at most.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition().await {
-        assert!(Instant::now() < deadline, "not within a minute: {what}");
-        sleep(Duration::from_millis(20)).await;
-    }
 }
