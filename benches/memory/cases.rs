@@ -139,8 +139,11 @@ async fn counted(world: &mut World, jobs: usize) {
 async fn bodies(world: &mut World) {
     let text = "x".repeat(1_000_000);
     let large = |n: usize| {
-        let mut job =
-            if n % 2 == 0 { exempt_job(&format!("b-{n}")) } else { counted_job(&format!("b-{n}"), "normal") };
+        let mut job = if n.is_multiple_of(2) {
+            exempt_job(&format!("b-{n}"))
+        } else {
+            counted_job(&format!("b-{n}"), "normal")
+        };
         job["payload"]["notifications"][0]["data"] = json!({ "text": text });
         job
     };

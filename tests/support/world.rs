@@ -380,14 +380,16 @@ impl World {
     /// Drains the workers and asserts that nothing was lost, doubled or left behind.
     pub async fn finish(mut self) {
         self.settle().await;
-        // The copy of a message whose confirm was lost may come to its end later than the delivery.
+        self.drain_all().await;
+        // A copy of a message (its confirm was lost, or its worker's time to drain was over) may come
+        // to its end later than its delivery. It waits in a queue, or went back there from a worker.
         let deadline = Instant::now() + Duration::from_secs(60);
         while !self.left_behind().await.is_empty() && Instant::now() < deadline {
-            sleep(Duration::from_millis(100)).await;
-        }
-        while !self.workers.is_empty() {
-            let (status, _) = self.drain_worker(0).await;
-            assert!(status.success(), "a worker ended with {status}: {}", self.logs());
+            self.start_worker().await;
+            while !self.left_behind().await.is_empty() && Instant::now() < deadline {
+                sleep(Duration::from_millis(100)).await;
+            }
+            self.drain_all().await;
         }
         self.collect_all().await;
         assert_eq!(self.receipts.len(), self.expected, "each delivery has exactly one end\n{}", self.logs());
@@ -400,6 +402,13 @@ impl World {
         assert!(twice.len() <= self.twice_allowed, "accepted twice: {twice:?}\n{}", self.logs());
         self.assert_no_secrets();
         self.finished = true;
+    }
+
+    async fn drain_all(&mut self) {
+        while !self.workers.is_empty() {
+            let (status, _) = self.drain_worker(0).await;
+            assert!(status.success(), "a worker ended with {status}: {}", self.logs());
+        }
     }
 
     async fn left_behind(&self) -> Vec<(String, u64)> {
