@@ -1,6 +1,8 @@
-//! The ports over real servers.
+//! The ports over real servers, and over a file.
 
+pub mod embedded;
 pub mod http;
 pub mod rabbitmq;
 pub mod redis;
 pub mod system;
+mod told;
