@@ -1,6 +1,6 @@
 # Everything there is to do with a checkout. Needs Rust and git; installs the rest where it can.
 .DEFAULT_GOAL := help
-.PHONY: help run test model measure check fuzz packages
+.PHONY: help run test model chaos measure check fuzz packages
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ test: packages ## the whole suite, on private RabbitMQ and Redis servers
 model: packages ## more of what the suite tries by chance: 3,000 seeds of the permits' model for each limit, 10,000 simulated runs (about half an hour)
 	PACELINE_SEEDS=3000 cargo test --locked --test suite -- --nocapture no_window_is_above
 	PACELINE_SIMULATION_SEEDS=10000 cargo test --locked --test simulation -- --nocapture
+
+chaos: packages ## ten minutes in which everything goes wrong: 100,000 jobs, 4 workers, a fault every few seconds; what was lost or sent twice (seed printed)
+	cargo bench --locked --bench chaos
 
 measure: packages ## the figures of the README: the limit against the simulated provider, for 1 to 8 workers, with faults, and validate (about 50 minutes)
 	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench validate

@@ -38,6 +38,7 @@ mod receipts;
 #[allow(dead_code, reason = "the suite uses all of it, a measurement only some")]
 mod support {
     pub mod jobs;
+    pub mod proxy;
     pub mod rabbitmq;
     pub mod redis;
     pub mod world;

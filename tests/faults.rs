@@ -1,8 +1,14 @@
 //! Real faults on real processes.
 
+mod broker;
+mod cluster;
 mod crashes;
 mod drain;
+mod load;
+mod network;
 mod outages;
 mod poison;
+mod provider;
 mod regressions;
 mod stalls;
+mod store;

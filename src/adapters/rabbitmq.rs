@@ -1,7 +1,7 @@
 //! The broker: RabbitMQ, by quorum queues and publisher confirms.
 //!
 //! Reading order: [`names`] (what things are called), [`mod@topology`] (what there has to be),
-//! [`properties`] (what travels with a message), `link` (one connection), `consume` and
+//! [`properties`] (what travels with a message), `link` (one connection) and `lifeline`, `consume` and
 //! `subscriptions`, `publish`, and here what keeps the connections up.
 //!
 //! There are two connections, each kept up by a task of its own: a connection that the broker
@@ -31,6 +31,7 @@ use crate::config::QueueConfig;
 use crate::ports::{Chance, Message, Outgoing, Place, PublishError, Publisher, Queue};
 
 mod consume;
+mod lifeline;
 mod link;
 pub mod names;
 mod onlooker;

@@ -176,8 +176,11 @@ impl Server {
                 },
             }
         }
+        // From here on its connections may linger: one that could not be shared would then keep the port
+        // from being bound again, even by ourselves.
         socket
-            .listen(BACKLOG)
+            .set_reuseaddr(true)
+            .and_then(|()| socket.listen(BACKLOG))
             .inspect_err(|error| tracing::error!(%error, "the simulator can't listen again"))
             .ok()
     }

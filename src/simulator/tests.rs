@@ -180,6 +180,24 @@ async fn refused_connections_are_refused_for_the_time_and_old_ones_reset() {
     assert_eq!(simulator.ledger().len(), 2, "what was refused did not arrive");
 }
 
+/// What a port's earlier connections leave behind for a minute must not keep it from being used again.
+#[tokio::test]
+async fn connections_can_be_refused_again_and_again() {
+    let simulator = start(&[]).await;
+    let client = client();
+    for round in 0..3 {
+        simulator.refuse_connections(Duration::from_millis(10));
+        let url = format!("{}/json/1.3/createMessage", simulator.url());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // Then it is the simulator that ends the connection, and remembers it.
+        let last = || client.post(&url).header("connection", "close").body(message("a").to_string()).send();
+        while last().await.is_err() {
+            assert!(Instant::now() < deadline, "it never came back, round {round}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_request_that_does_not_arrive_whole_is_not_in_the_ledger() {
     let simulator = start(&[]).await;

@@ -6,7 +6,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use paceline::config::{QueueConfig, Secret};
@@ -35,14 +35,41 @@ sleep 0.2
 rm -rf "$1"
 "#;
 
+/// Tells the nodes of a cluster, or the tools of a single one, where each listens.
+struct Epmd {
+    port: u16,
+    process: Mutex<Child>,
+}
+
+impl Epmd {
+    fn start() -> Self {
+        let [port] = free_ports();
+        let process = Command::new("/usr/bin/epmd")
+            .args(["-address", "127.0.0.1", "-port", &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("epmd starts");
+        Self { port, process: Mutex::new(process) }
+    }
+}
+
+impl Drop for Epmd {
+    fn drop(&mut self) {
+        let mut process = self.process.lock().unwrap();
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+}
+
 /// A running (or stopped) private server.
 pub struct Broker {
     folder: PathBuf,
     port: u16,
-    epmd_port: u16,
     dist_port: u16,
     server: Mutex<Option<Child>>,
-    epmd: Mutex<Child>,
+    epmd: Arc<Epmd>,
     watchdog: Mutex<Child>,
 }
 
@@ -55,33 +82,43 @@ impl Broker {
 
     /// A server of one's own, running.
     pub fn launch() -> Self {
+        Self::launch_beside(Arc::new(Epmd::start()))
+    }
+
+    /// Servers of one's own that form one cluster, the first of them without any queue yet.
+    pub fn launch_cluster<const NODES: usize>() -> [Self; NODES] {
+        let epmd = Arc::new(Epmd::start());
+        let nodes = std::thread::scope(|scope| {
+            let launching = [(); NODES].map(|()| scope.spawn(|| Self::launch_beside(epmd.clone())));
+            launching.map(|launched| launched.join().expect("a node starts"))
+        });
+        for node in &nodes[1..] {
+            node.ctl(&["stop_app"]);
+            node.ctl(&["join_cluster", &nodes[0].node_name()]);
+            node.ctl(&["start_app"]);
+        }
+        nodes
+    }
+
+    fn launch_beside(epmd: Arc<Epmd>) -> Self {
         assert!(
             programs().join("rabbitmq-server").exists(),
             "the tests need RabbitMQ: apt-get install rabbitmq-server"
         );
         let folder = tempfile::Builder::new().prefix("paceline-rabbitmq-").tempdir().unwrap().keep();
-        let [port, epmd_port, dist_port] = free_ports();
+        let [port, dist_port] = free_ports();
         write_files(&folder, port);
-        let watchdog = watchdog(&folder, epmd_port);
-        let epmd = Command::new("/usr/bin/epmd")
-            .args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("epmd starts");
-        fs::write(folder.join("epmd.pid"), epmd.id().to_string()).unwrap();
-        let broker = Self {
-            folder,
-            port,
-            epmd_port,
-            dist_port,
-            server: Mutex::new(None),
-            epmd: Mutex::new(epmd),
-            watchdog: Mutex::new(watchdog),
-        };
+        let watchdog = watchdog(&folder, epmd.port);
+        fs::write(folder.join("epmd.pid"), epmd.process.lock().unwrap().id().to_string()).unwrap();
+        let (server, watchdog) = (Mutex::new(None), Mutex::new(watchdog));
+        let broker = Self { folder, port, dist_port, server, epmd, watchdog };
         broker.start();
         broker
+    }
+
+    /// What the nodes of a cluster call it.
+    pub fn node_name(&self) -> String {
+        format!("p{}@localhost", self.port)
     }
 
     /// The server's address.
@@ -167,9 +204,9 @@ impl Broker {
         let at = |name: &str| self.folder.join(name);
         command
             .env("HOME", &self.folder)
-            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("ERL_EPMD_PORT", self.epmd.port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_NODENAME", format!("p{}@localhost", self.port))
+            .env("RABBITMQ_NODENAME", self.node_name())
             .env("RABBITMQ_DIST_PORT", self.dist_port.to_string())
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
             .env("RABBITMQ_CONFIG_FILE", at("rabbitmq"))
@@ -192,18 +229,17 @@ impl Drop for Broker {
         if self.server.lock().unwrap().is_some() {
             self.kill9();
         }
-        let mut epmd = self.epmd.lock().unwrap();
-        let _ = epmd.kill();
-        let _ = epmd.wait();
-        // With its input closed the watchdog finds nothing to kill any more, and clears the folder.
+        // With its input closed the watchdog finds no server to kill any more, and clears the folder.
+        // It must not end the epmd that other nodes still use.
+        let _ = fs::remove_file(self.folder.join("epmd.pid"));
         let mut watchdog = self.watchdog.lock().unwrap();
         drop(watchdog.stdin.take());
         let _ = watchdog.wait();
     }
 }
 
-fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
@@ -238,10 +274,11 @@ pub fn unique_prefix() -> String {
     format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
 }
 
-/// A configuration for tests: short limits, so that a test of them is short too.
+/// A configuration for tests: short limits, so that a test of them is short too. A cluster's addresses
+/// are separated by commas.
 pub fn config(url: &str, prefix: &str) -> QueueConfig {
     QueueConfig {
-        urls: vec![Secret::new(url)],
+        urls: url.split(',').map(Secret::new).collect(),
         prefix: prefix.to_owned(),
         connect_timeout: Duration::from_secs(5),
         publish_timeout: Duration::from_secs(5),

@@ -101,6 +101,8 @@ impl RedisServer {
         let log = fs::File::create(self.dir.path().join("log")).expect("a log file");
         let child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--appendonly", "yes"])
+            // By default up to two seconds of what it answered for may be lost with its process.
+            .args(["--appendfsync", "always"])
             .arg("--dir")
             .arg(self.dir.path())
             .stdin(Stdio::null())

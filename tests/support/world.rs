@@ -8,27 +8,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use paceline::adapters::rabbitmq::RabbitMq;
-use paceline::adapters::system::SystemChance;
-use paceline::ports::{
-    Destination, LADDER_SECONDS, Outgoing, Place, Properties, PublishError, Publisher, Queue,
-};
+use paceline::ports::{LADDER_SECONDS, Place, Properties, PublishError};
 use paceline::simulator::{Simulator, SimulatorConfig};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-use super::jobs::places;
+use super::jobs::{places, places_beside};
 use super::rabbitmq::{self, Broker};
 use super::redis::RedisServer;
 
+mod brokers;
 mod configuration;
+mod network;
+mod producer;
+mod receipts;
+
+pub use brokers::NODES;
+use brokers::UsedBroker;
+pub use network::Network;
+pub use producer::Producer;
+use receipts::Receipts;
 
 /// The credential of the account `shop`; no log, queue or answer may hold it.
 pub const TOKEN: &str = "pw-token-that-nobody-may-see";
@@ -40,14 +45,23 @@ const CAMPAIGN_KEY: &str = "campaign-key-of-the-tests";
 pub struct Options {
     /// A broker of its own, for tests that break it.
     pub own_broker: bool,
+    /// A cluster of brokers of its own.
+    pub cluster: bool,
+    /// Proxies between the workers and each of their servers.
+    pub proxied: bool,
+    /// What is added to the workers' address of the broker, such as `?heartbeat=2`.
+    pub broker_query: &'static str,
     /// More keys of `[accounts.shop]`.
     pub shop: &'static str,
     /// More keys of `[accounts.news]`.
     pub news: &'static str,
     /// Whether workers run with short times; else with their defaults.
     pub short_times: bool,
-    /// More sections; those named here must not be among the usual ones.
+    /// More sections; those named here must not be among the usual ones. `{provider}` stands for the
+    /// providers' address.
     pub more: &'static str,
+    /// The accounts of MoEngage among them.
+    pub more_accounts: &'static [&'static str],
     /// Variables of the workers' environment.
     pub env: &'static [(&'static str, &'static str)],
     /// What the simulator differs in.
@@ -58,19 +72,18 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             own_broker: false,
+            cluster: false,
+            proxied: false,
+            broker_query: "",
             shop: "requests_per_minute = 6000",
             news: "",
             short_times: true,
             more: "",
+            more_accounts: &[],
             env: &[],
             simulator: SimulatorConfig::default(),
         }
     }
-}
-
-enum UsedBroker {
-    Shared(&'static Broker),
-    Own(Box<Broker>),
 }
 
 /// A worker process.
@@ -91,6 +104,7 @@ impl WorkerProcess {
 /// The whole system for one test.
 pub struct World {
     broker: UsedBroker,
+    network: Option<Network>,
     /// The store.
     pub redis: RedisServer,
     /// The providers.
@@ -100,9 +114,9 @@ pub struct World {
     folder: TempDir,
     env: &'static [(&'static str, &'static str)],
     prefix: String,
-    producer: Arc<RabbitMq>,
-    receipts: BTreeMap<String, Value>,
-    repeats: usize,
+    producer: Producer,
+    places: Vec<Place>,
+    receipts: Receipts,
     expected: usize,
     logs: Vec<PathBuf>,
     finished: bool,
@@ -117,25 +131,23 @@ impl World {
 
     /// A world with differences.
     pub async fn with(options: Options) -> Self {
-        let broker = if options.own_broker {
-            UsedBroker::Own(Box::new(Broker::launch()))
-        } else {
-            UsedBroker::Shared(Broker::shared())
-        };
+        let broker = UsedBroker::of(&options);
         let redis = RedisServer::start().await;
         let provider = Simulator::start(options.simulator.clone()).await.expect("the simulator starts");
         let prefix = rabbitmq::unique_prefix();
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let url = match &broker {
-            UsedBroker::Shared(broker) => broker.url(),
-            UsedBroker::Own(broker) => broker.url(),
-        };
-        let text = configuration::of(&options, &url, &prefix, &redis.url(), &provider.url());
+        let url = broker.urls().join(",");
+        let direct = [url.clone(), redis.url(), provider.url()];
+        let network = if options.proxied { Some(Network::before(&direct).await) } else { None };
+        let addresses = network.as_ref().map_or(direct.clone(), |network| network.through(&direct));
+        let text = configuration::of(&options, &prefix, &addresses);
         std::fs::write(folder.path().join("paceline.toml"), text).expect("the configuration is written");
-        let producer = RabbitMq::start(rabbitmq::config(&url, &prefix), &places(), Arc::new(SystemChance));
-        producer.started().await.expect("the broker objects are declared");
+        let places: Vec<Place> = places().into_iter().chain(places_beside(options.more_accounts)).collect();
+        let producer = Producer::connect(&url, &prefix, &places).await;
+        let receipts = Receipts::at(format!("receipts-of-{prefix}"));
         let world = Self {
             broker,
+            network,
             redis,
             provider,
             workers: Vec::new(),
@@ -143,23 +155,31 @@ impl World {
             env: options.env,
             prefix,
             producer,
-            receipts: BTreeMap::new(),
-            repeats: 0,
+            places,
+            receipts,
             expected: 0,
             logs: Vec::new(),
             finished: false,
             twice_allowed: 0,
         };
-        world.bind_receipts().await;
+        let channel = world.channel().await.expect("the broker is up");
+        world.receipts.bind(&channel, &world.receipts_exchange()).await;
         world
     }
 
-    /// The broker.
+    /// The broker; of a cluster the first node.
     pub fn broker(&self) -> &Broker {
-        match &self.broker {
-            UsedBroker::Shared(broker) => broker,
-            UsedBroker::Own(broker) => broker,
-        }
+        self.broker.nodes()[0]
+    }
+
+    /// The nodes of the cluster, in the order in which the workers' configuration names them.
+    pub fn nodes(&self) -> [&Broker; NODES] {
+        self.broker.nodes().try_into().ok().expect("a world with a cluster")
+    }
+
+    /// The network between the workers and their servers.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("a world with proxies")
     }
 
     /// The prefix of this world's names.
@@ -242,7 +262,7 @@ impl World {
     pub async fn publish(&mut self, jobs: &[Value]) {
         let sent = jobs.iter().map(|job| {
             let account = job["account"].as_str().expect("an account").to_owned();
-            self.offer(account, job.to_string().into_bytes(), super::jobs::properties())
+            self.producer.offer(account, job.to_string().into_bytes(), super::jobs::properties())
         });
         for sent in futures_util::future::join_all(sent).await {
             sent.expect("the job is confirmed");
@@ -258,7 +278,7 @@ impl World {
         properties: Properties,
         ends: usize,
     ) -> Result<(), PublishError> {
-        self.offer(account.to_owned(), body.to_vec(), properties).await?;
+        self.producer.offer(account.to_owned(), body.to_vec(), properties).await?;
         self.expected += ends;
         Ok(())
     }
@@ -268,20 +288,11 @@ impl World {
         self.expected += ends;
     }
 
-    async fn offer(
-        &self,
-        account: String,
-        body: Vec<u8>,
-        properties: Properties,
-    ) -> Result<(), PublishError> {
-        let outgoing = Outgoing { destination: Destination::Jobs(account), body: body.into(), properties };
-        // As a producer should: what is not confirmed is published again with the same message_id.
-        loop {
-            match self.producer.publish(outgoing.clone()).await {
-                Err(PublishError::Unconfirmed(_)) => sleep(Duration::from_millis(50)).await,
-                other => return other,
-            }
-        }
+    /// The producer, to publish beside what the test does; it says with [`World::expect_more`] how
+    /// many deliveries are to end.
+    #[allow(dead_code, reason = "a measurement uses it")]
+    pub fn producer(&self) -> Producer {
+        self.producer.clone()
     }
 
     /// Waits until so many distinct ends were told, over the whole test.
@@ -311,17 +322,17 @@ impl World {
 
     /// The receipts so far, one for each end.
     pub fn receipts(&self) -> Vec<&Value> {
-        self.receipts.values().collect()
+        self.receipts.iter().collect()
     }
 
     /// How many receipts have a status.
     pub fn count(&self, status: &str) -> usize {
-        self.receipts.values().filter(|receipt| receipt["status"] == status).count()
+        self.receipts.iter().filter(|receipt| receipt["status"] == status).count()
     }
 
     /// The receipts of one delivery.
     pub fn receipts_of(&self, id: &str) -> Vec<&Value> {
-        self.receipts.values().filter(|receipt| receipt["transactionId"] == id).collect()
+        self.receipts.iter().filter(|receipt| receipt["transactionId"] == id).collect()
     }
 
     /// What a worker serves at a path of its admin listener.
@@ -353,7 +364,7 @@ impl World {
 
     /// How many messages wait in each queue that must be empty at the end.
     pub async fn depths(&self) -> Vec<(String, u64)> {
-        let places: Vec<Place> = std::iter::once(Place::Due).chain(places()).collect();
+        let places: Vec<Place> = std::iter::once(Place::Due).chain(self.places.iter().cloned()).collect();
         let depths = self.producer.depths(&places).await;
         let mut found: Vec<(String, u64)> = places
             .iter()
@@ -374,14 +385,19 @@ impl World {
     /// Drains the workers and asserts that nothing was lost, doubled or left behind.
     pub async fn finish(mut self) {
         self.settle().await;
+        // The copy of a message whose confirm was lost may come to its end later than the delivery.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.left_behind().await.is_empty() && Instant::now() < deadline {
+            sleep(Duration::from_millis(100)).await;
+        }
         while !self.workers.is_empty() {
             let (status, _) = self.drain_worker(0).await;
             assert!(status.success(), "a worker ended with {status}: {}", self.logs());
         }
-        self.collect().await;
+        self.collect_all().await;
         assert_eq!(self.receipts.len(), self.expected, "each delivery has exactly one end\n{}", self.logs());
         self.assert_one_delivery_for_each_id();
-        let left: Vec<_> = self.depths().await.into_iter().filter(|(_, depth)| *depth > 0).collect();
+        let left = self.left_behind().await;
         assert!(left.is_empty(), "left behind: {left:?}\n{}", self.logs());
         self.assert_dead_letters_match().await;
         self.assert_no_open_claims().await;
@@ -391,17 +407,34 @@ impl World {
         self.finished = true;
     }
 
+    async fn left_behind(&self) -> Vec<(String, u64)> {
+        self.producer.connected().await;
+        self.depths().await.into_iter().filter(|(_, depth)| *depth > 0).collect()
+    }
+
     /// Says that the store lost its data while so many deliveries were under way: each of them may
     /// be sent once more where the provider does not know it again. Nothing else is forgiven.
-    #[allow(dead_code, reason = "of the suite's tests none loses it; a measurement does")]
     pub fn store_was_lost(&mut self, under_way: usize) {
         self.twice_allowed += under_way;
+    }
+
+    /// Says that so many deliveries were accepted twice where their account or a loss of the store's
+    /// data allows it.
+    #[allow(dead_code, reason = "a measurement uses it")]
+    pub fn was_resent(&mut self, deliveries: usize) {
+        self.twice_allowed += deliveries;
+    }
+
+    /// How many receipts came again.
+    #[allow(dead_code, reason = "a measurement uses it")]
+    pub fn repeats(&self) -> usize {
+        self.receipts.repeats()
     }
 
     fn assert_one_delivery_for_each_id(&self) {
         let mut delivered = BTreeSet::new();
         let mut again = Vec::new();
-        for receipt in self.receipts.values().filter(|receipt| receipt["status"] == "delivered") {
+        for receipt in self.receipts.iter().filter(|receipt| receipt["status"] == "delivered") {
             let id = (receipt["account"].to_string(), receipt["transactionId"].to_string());
             if !delivered.insert(id.clone()) {
                 again.push(id);
@@ -433,7 +466,7 @@ impl World {
         let logs = self.logs();
         for secret in [TOKEN, PUSH_KEY, CAMPAIGN_KEY] {
             assert!(!logs.contains(secret), "a log holds a credential");
-            for receipt in self.receipts.values() {
+            for receipt in self.receipts.iter() {
                 assert!(!receipt.to_string().contains(secret), "a receipt holds a credential");
             }
         }
@@ -450,67 +483,36 @@ impl World {
     }
 
     async fn channel(&self) -> lapin::Result<lapin::Channel> {
-        let url = self.broker().url();
-        let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await?;
-        connection.create_channel().await
-    }
-
-    fn receipts_queue(&self) -> String {
-        format!("receipts-of-{}", self.prefix)
-    }
-
-    async fn bind_receipts(&self) {
-        let channel = self.channel().await.expect("the broker is up");
-        let queue = self.receipts_queue();
-        channel
-            .queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default())
-            .await
-            .expect("a queue for receipts");
-        self.bind_to_receipts(&channel, &queue).await;
+        self.broker.channel().await
     }
 
     /// Leads every receipt of this world to a queue.
+    #[allow(dead_code, reason = "a measurement uses it")]
     pub async fn bind_to_receipts(&self, channel: &lapin::Channel, queue: &str) {
-        let exchange = format!("{}.receipts", self.prefix);
-        channel
-            .queue_bind(
-                queue.into(),
-                exchange.as_str().into(),
-                "#".into(),
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .expect("a binding for receipts");
+        receipts::bind(channel, queue, &self.receipts_exchange()).await;
     }
 
-    /// Takes in what receipts there are; a broker that is down has none for now.
-    async fn collect(&mut self) {
+    fn receipts_exchange(&self) -> String {
+        format!("{}.receipts", self.prefix)
+    }
+
+    /// Takes in receipts; a broker that is down has none for now.
+    pub async fn collect(&mut self) {
         let Ok(channel) = self.channel().await else { return };
-        let queue = self.receipts_queue();
-        let options = BasicGetOptions { no_ack: true };
-        while let Ok(Some(got)) = channel.basic_get(queue.as_str().into(), options).await {
-            let receipt: Value = serde_json::from_slice(&got.data).expect("a receipt is JSON");
-            let id = got.properties.message_id().as_ref().expect("a receipt has an id").to_string();
-            match self.receipts.get(&id) {
-                None => {
-                    self.receipts.insert(id, receipt);
-                }
-                Some(first) => {
-                    self.repeats += 1;
-                    let fields =
-                        ["transactionId", "jobId", "account", "operation", "status", "reason", "messageCode"];
-                    // Sent once more after the store lost its data, it has another code.
-                    let fields = if self.twice_allowed > 0 { &fields[..6] } else { &fields[..] };
-                    // What was read twice may have changed in between, but it must not be missing.
-                    assert_eq!(first["response"].is_null(), receipt["response"].is_null(), "{receipt}");
-                    for &field in fields {
-                        assert_eq!(first[field], receipt[field], "a receipt that repeats says the same");
-                    }
-                }
+        let _ = self.receipts.take_in(&channel, self.twice_allowed > 0).await;
+        let _ = channel.close(200, "done".into()).await;
+    }
+
+    async fn collect_all(&mut self) {
+        loop {
+            self.collect().await;
+            let channel = self.channel().await.expect("the broker is up");
+            let waiting = self.receipts.waiting(&channel).await.expect("the broker is up");
+            let _ = channel.close(200, "looked".into()).await;
+            if waiting == 0 {
+                return;
             }
         }
-        let _ = channel.close(200, "done".into()).await;
     }
 }
 

@@ -8,11 +8,12 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures_util::StreamExt;
 use lapin::tcp::{AMQPUriTcpExt, TLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::lifeline::{Knot, Lifeline};
 use super::topology::reply_code;
 use crate::config::{QueueConfig, Secret};
 use crate::ports::Chance;
@@ -79,6 +80,7 @@ pub(super) struct Link {
     ended: watch::Receiver<Option<Loss>>,
     gone: Arc<AtomicBool>,
     watcher: JoinHandle<()>,
+    lifeline: Lifeline,
 }
 
 impl Link {
@@ -102,14 +104,15 @@ impl Link {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let options = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(limit, connect(uri, limit, options)).await {
-            Ok(Ok(connection)) => Ok(Self::over(connection)),
+        let lifeline = Lifeline::default();
+        match timeout(limit, connect(uri, limit, options, lifeline.knot())).await {
+            Ok(Ok(connection)) => Ok(Self::over(connection, lifeline)),
             Ok(Err(error)) => Err(failure(&node, &error)),
             Err(_) => Err(LinkError::Unreachable(format!("{node}: no connection within {limit:?}"))),
         }
     }
 
-    fn over(connection: Connection) -> Self {
+    fn over(connection: Connection, lifeline: Lifeline) -> Self {
         let (blocked_tx, blocked) = watch::channel(false);
         let (ended_tx, ended) = watch::channel(None);
         let events = connection.events_listener();
@@ -133,7 +136,7 @@ impl Link {
             }
             ended_tx.send_replace(Some(loss));
         });
-        Self { connection, blocked, ended, gone: Arc::default(), watcher }
+        Self { connection, blocked, ended, gone: Arc::default(), watcher, lifeline }
     }
 
     /// Returns when the connection has ended, with the reason.
@@ -155,6 +158,7 @@ impl Link {
         self.watcher.abort();
         // Without an answer the broker sees the connection break, with the same effect.
         let _ = timeout(GOODBYE, self.connection.close(200, "OK".into())).await;
+        self.lifeline.cut();
     }
 }
 
@@ -167,12 +171,25 @@ impl Drop for Link {
 
 /// Connects over TCP within `limit`: the library's own connecting thread knows no time limit, and
 /// would outlive the caller's by minutes where packets vanish.
-async fn connect(uri: AMQPUri, limit: Duration, options: ConnectionProperties) -> lapin::Result<Connection> {
+async fn connect(
+    uri: AMQPUri,
+    limit: Duration,
+    options: ConnectionProperties,
+    knot: Knot,
+) -> lapin::Result<Connection> {
     let runtime = lapin::runtime::default_runtime()?;
-    let dial = async move |uri: AMQPUri, runtime| {
-        let stream = uri.connect_with_config_async(TLSConfig::default(), &runtime);
+    let dialling = runtime.clone();
+    let dial = async move |uri: AMQPUri, _| {
+        let stream = uri.connect_with_config_async(TLSConfig::default(), &dialling);
         let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
-        Ok(timeout(limit, stream).await.map_err(late).flatten()?)
+        let stream = timeout(limit, stream).await.map_err(late).flatten()?;
+        match &stream {
+            AsyncTcpStream::Plain(tcp) => knot.tie(tcp.get_ref())?,
+            AsyncTcpStream::Rustls(tls) => knot.tie(tls.get_ref().0.get_ref())?,
+            // No other kind is built in.
+            _ => return Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into()),
+        }
+        Ok(stream)
     };
     Connection::connector(uri, runtime, dial, options).await
 }

@@ -14,8 +14,10 @@ drain = "15s"
 horizon = "1s"
 "#;
 
-/// The text of a world's configuration file.
-pub fn of(options: &Options, broker: &str, prefix: &str, redis: &str, provider: &str) -> String {
+/// The text of a world's configuration file. The addresses are those of broker, store and provider.
+pub fn of(options: &Options, prefix: &str, [broker, redis, provider]: &[String; 3]) -> String {
+    let broker: Vec<String> = broker.split(',').map(|url| format!("{url}{}", options.broker_query)).collect();
+    let broker = broker.join(",");
     format!(
         r#"
 [queue]
@@ -45,7 +47,7 @@ campaign_api_key = {{ env = "MOENGAGE_CAMPAIGN_KEY" }}
 {news}
 "#,
         times = if options.short_times { SHORT_TIMES } else { "" },
-        more = options.more,
+        more = options.more.replace("{provider}", provider),
         shop = options.shop,
         news = options.news,
     )
