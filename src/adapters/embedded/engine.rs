@@ -310,3 +310,6 @@ impl Engine {
         *self.up.borrow()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -405,3 +405,6 @@ impl Permits for Embedded {
         Ok(kept.unwrap_or(Usage { interval, ..Usage::default() }))
     }
 }
+
+#[cfg(test)]
+mod tests;
