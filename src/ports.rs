@@ -85,7 +85,9 @@ impl Properties {
 pub struct Message {
     /// The body as it came.
     pub body: Bytes,
-    /// Its properties.
+    /// Its properties. Of one that came by way of the jobs exchange, as producers publish, headers of
+    /// paceline's own are left out but for those that a producer may set: see
+    /// [`crate::pipeline::envelope::from_outside`].
     pub properties: Properties,
     /// The queue it came from.
     pub place: Place,

@@ -5,6 +5,7 @@ mod commands;
 mod delivery;
 mod duplicates;
 mod embedded;
+mod forged;
 mod hostile;
 mod operations;
 mod outcomes;

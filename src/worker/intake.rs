@@ -130,10 +130,13 @@ impl Worker {
         Parcel { hand, envelope, delivery, account, token: self.ports.chance.unique(), late: 0 }
     }
 
-    async fn lead_parcel(self: Arc<Self>, parcel: Parcel) {
+    pub(super) async fn lead_parcel(self: Arc<Self>, parcel: Parcel) {
         if let Some(outcome) = parcel.envelope.outcome.clone() {
             // Known before its message came here.
-            return self.end_without_request(&parcel, |_| outcome.clone()).await;
+            let repeat = parcel.account.gateway().repeat(&parcel.delivery);
+            return self
+                .end_without_request(&parcel, |claim| settle::known(&outcome, &claim.history, repeat))
+                .await;
         }
         match self.route(&parcel, 1) {
             Route::Expired => self.expire(parcel).await,
@@ -233,7 +236,13 @@ impl Worker {
     ///
     /// No claim is written: the verdict follows from the message alone, so a second try comes to
     /// the same, and an invalid job must not touch the claim of a sound one with its id.
-    async fn bury_unfit(&self, hand: &Hand, envelope: &Envelope, unfit: &Unfit, body: Bytes) -> bool {
+    pub(super) async fn bury_unfit(
+        &self,
+        hand: &Hand,
+        envelope: &Envelope,
+        unfit: &Unfit,
+        body: Bytes,
+    ) -> bool {
         let subject = Subject {
             account: &unfit.job.account,
             operation: Some(&unfit.job.operation),
@@ -260,7 +269,7 @@ impl Worker {
             None => (Destination::Place(to), None),
             Some(rung) => (Destination::Delay(rung), Some(Due { at, to })),
         };
-        let properties = Envelope { due, ..envelope }.write();
+        let properties = Envelope { due, label: Some(parcel.label()), ..envelope }.write();
         Outgoing { destination, body: parcel.body(), properties }
     }
 }
@@ -270,8 +279,9 @@ pub(super) fn without_our_reply(envelope: Envelope, prefix: &str) -> Envelope {
     if classify::names_our_queue(&envelope, prefix) { Envelope { reply: None, ..envelope } } else { envelope }
 }
 
-fn forwarded(parcel: &Parcel, to: Place) -> Outgoing {
-    let properties = Envelope { due: None, ..parcel.envelope.clone() }.write();
+pub(super) fn forwarded(parcel: &Parcel, to: Place) -> Outgoing {
+    let envelope = Envelope { due: None, label: Some(parcel.label()), ..parcel.envelope.clone() };
+    let properties = envelope.write();
     Outgoing { destination: Destination::Place(to), body: parcel.body(), properties }
 }
 

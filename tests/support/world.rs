@@ -25,6 +25,7 @@ use super::rabbitmq::{self, Broker};
 mod brokers;
 mod configuration;
 pub mod embedded;
+mod inside;
 mod network;
 mod producer;
 mod receipts;

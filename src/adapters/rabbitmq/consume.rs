@@ -23,6 +23,7 @@ use super::Phase;
 use super::link::{Link, Loss};
 use super::properties;
 use super::topology::short;
+use crate::pipeline::envelope::from_outside;
 use crate::ports::{Message, Place, Ticket};
 
 /// What somebody subscribed to. Ends when it is dropped.
@@ -120,10 +121,14 @@ async fn give_back(consuming: &mut Consuming, limit: Duration) {
 }
 
 fn message(place: &Place, delivery: Delivery, gone: &Arc<AtomicBool>) -> Message {
+    let properties = properties::from_amqp(&delivery.properties);
+    // Paceline publishes to its queues by the default exchange, which the broker lets nobody else use
+    // who may only write to the jobs exchange.
+    let outside = !delivery.exchange.as_str().is_empty();
     Message {
-        properties: properties::from_amqp(&delivery.properties),
+        properties: if outside { from_outside(properties) } else { properties },
         place: place.clone(),
-        redeliveries: properties::redeliveries(&delivery.properties),
+        redeliveries: properties::redeliveries(&delivery.properties, delivery.redelivered),
         received: Instant::now(),
         ticket: Box::new(Settling { acker: delivery.acker, gone: gone.clone() }),
         body: delivery.data.into(),

@@ -54,7 +54,8 @@ impl Producer {
         self.queue().depths(places).await
     }
 
-    fn port(&self) -> &dyn Publisher {
+    /// What publishes.
+    pub fn port(&self) -> &dyn Publisher {
         match self {
             Self::Broker(broker) => broker.as_ref(),
             Self::File(file) => file.as_ref(),
