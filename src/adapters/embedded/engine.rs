@@ -6,9 +6,9 @@
 //! Where a batch fails, it is as if it had never been, and each of its requests is tried alone, so
 //! that one which can't be done (it is too large for the space that is left) spoils no other.
 //!
-//! Time is read from the clocks once for each batch. There are two: `wall` follows the host's clock
-//! but never goes back, for what is compared with what people and providers say; `steady` is not
-//! moved by steps of the host's clock while the process runs, for leases and pauses.
+//! Time is read from the clocks once for each batch. There are two: `steady` is not moved by steps of the
+//! host's clock while the process runs, for leases and pauses; `wall` never falls behind the host's clock
+//! either, which goes on while the host sleeps, for what is compared with what people and providers say.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -57,7 +57,8 @@ impl From<&rusqlite::Error> for Failure {
 /// The clocks at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
-    /// The host's clock in milliseconds since 1970, which never goes back here.
+    /// Milliseconds since 1970: moves on as fast as time passes, and at once where the host's clock is
+    /// ahead, but never back.
     pub(super) wall: i64,
     /// Milliseconds of a clock that doesn't step while the process runs.
     pub(super) steady: i64,
@@ -68,23 +69,25 @@ pub(super) struct Moment {
 /// Both clocks.
 pub(super) struct Clocks {
     host: Arc<dyn Clock>,
-    wall: i64,
     begin: i64,
     began: Instant,
+    /// How far `wall` is ahead of `steady`.
+    ahead: i64,
 }
 
 impl Clocks {
     /// `noted`: the latest moment that the file knows of, before which neither clock goes.
     fn new(host: Arc<dyn Clock>, noted: i64) -> Self {
         let begin = host.now().as_millisecond().max(noted);
-        Self { host, wall: begin, begin, began: Instant::now() }
+        Self { host, begin, began: Instant::now(), ahead: 0 }
     }
 
     fn read(&mut self) -> Moment {
         let at = Instant::now();
         let passed = i64::try_from((at - self.began).as_millis()).unwrap_or(i64::MAX / 2);
-        self.wall = self.wall.max(self.host.now().as_millisecond());
-        Moment { wall: self.wall, steady: self.begin.saturating_add(passed), at }
+        let steady = self.begin.saturating_add(passed);
+        self.ahead = self.ahead.max(self.host.now().as_millisecond() - steady);
+        Moment { wall: steady + self.ahead, steady, at }
     }
 }
 

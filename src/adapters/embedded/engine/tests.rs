@@ -295,3 +295,26 @@ async fn what_is_left_unsettled_goes_back_when_the_file_is_closed() {
     }
     file.close().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_clocks_move_on_whatever_the_hosts_clock_does() {
+    let host = Hands::new();
+    let mut clocks = Clocks::new(host.clone(), 0);
+    let begin = clocks.read();
+    let since = |moment: Moment| (moment.wall - begin.wall, moment.steady - begin.steady);
+    let step = async |ahead: i64| {
+        host.ahead.fetch_add(ahead, Ordering::Relaxed);
+        sleep(Duration::from_secs(10)).await;
+    };
+    step(0).await;
+    assert_eq!(since(clocks.read()), (10_000, 10_000));
+    // An hour ahead, as after a sleep of the host, and back again: time goes on all the same.
+    step(3_600_000).await;
+    assert_eq!(since(clocks.read()), (3_620_000, 20_000));
+    step(-3_600_000).await;
+    assert_eq!(since(clocks.read()), (3_630_000, 30_000));
+    // A restart begins no earlier than what was noted.
+    let noted = begin.wall + 9_000_000;
+    let moment = Clocks::new(host, noted).read();
+    assert_eq!((moment.wall, moment.steady), (noted, noted));
+}
