@@ -5,18 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::jobs::{counted_job, exempt_job};
-use crate::support::world::{Options, World, embedded::without_servers, eventually};
-
-macro_rules! on_a_file {
-    ($($module:ident::$name:ident),* $(,)?) => {
-        $(
-            #[test]
-            fn $name() {
-                without_servers(super::$module::$name);
-            }
-        )*
-    };
-}
+use crate::support::world::embedded::on_a_file;
+use crate::support::world::{Options, World, eventually};
 
 on_a_file![
     drain::a_worker_told_to_stop_under_load_ends_in_time_and_leaves_nothing_undone,

@@ -2,20 +2,13 @@
 //! place of the servers, and what only a file does.
 
 use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::support::jobs::{counted_job, exempt_job};
-use crate::support::world::{World, embedded::without_servers, eventually};
-
-macro_rules! on_a_file {
-    ($($module:ident::$name:ident),* $(,)?) => {
-        $(
-            #[test]
-            fn $name() {
-                without_servers(super::$module::$name);
-            }
-        )*
-    };
-}
+use crate::support::world::embedded::on_a_file;
+use crate::support::world::{Options, World};
 
 on_a_file![
     batches::a_faulty_notification_at_each_position_harms_no_other,
@@ -54,7 +47,6 @@ on_a_file![
 
 /// A world without servers.
 async fn world() -> World {
-    use crate::support::world::Options;
     World::with(Options { embedded: true, ..Options::default() }).await
 }
 
@@ -121,18 +113,17 @@ async fn topology_of_a_file_names_its_queues() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_worker_waits_before_its_first_permit() {
-    let mut world = world().await;
-    world.start_worker().await;
-    world.publish(&[counted_job("first", "high")]).await;
-    world.settle().await;
-    world.kill_worker(0).await;
-    let worker = world.start_worker().await;
-    world.publish(&[counted_job("second", "high")]).await;
-    world.settle().await;
-    assert_eq!(world.count("delivered"), 2);
-    eventually("the use of the limit is told", || async {
-        world.admin(worker, "/metrics").await.1.contains("paceline_limit_used_ratio{account=\"shop\"}")
-    })
-    .await;
+    // Slots are 1.02 s apart, and the first one comes 0.3 s later than that.
+    let shop = "requests_per_minute = 60";
+    let mut world = World::with(Options { embedded: true, shop, ..Options::default() }).await;
+    for round in 1..=2 {
+        world.publish(&[counted_job(&format!("round-{round}"), "high")]).await;
+        let before = Instant::now();
+        world.launch_worker().await;
+        world.settle().await;
+        let waited = before.elapsed();
+        assert!(waited >= Duration::from_millis(1_320), "round {round} waited {waited:?} only");
+        world.kill_worker(0).await;
+    }
     world.finish().await;
 }

@@ -28,6 +28,9 @@ use super::upkeep::Upkeep;
 use super::{EmbeddedSettings, Role};
 use crate::ports::Clock;
 
+/// Another process that wrote this long ago or less may want to go on.
+const SHARED_FOR: Duration = Duration::from_secs(1);
+
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
@@ -132,6 +135,8 @@ pub(super) struct Engine {
     pub(super) core: Weak<Core>,
     clocks: Clocks,
     version: i64,
+    /// When it was last seen that another process had written.
+    others_wrote: Option<Instant>,
     up: watch::Sender<bool>,
     _lock: Option<std::fs::File>,
 }
@@ -164,11 +169,12 @@ impl Engine {
             core: Weak::new(),
             clocks,
             version: -1,
+            others_wrote: None,
             up,
             _lock: opened.lock,
             settings,
         };
-        engine.transaction(true, |engine| match engine.role {
+        engine.transaction(role != Role::Onlooker, |engine| match engine.role {
             Role::Worker => {
                 engine.put_back_all()?;
                 engine.declare_places()
@@ -215,7 +221,8 @@ impl Engine {
                 }
                 self.hand_over(handed, &moment);
             }
-            Err(error) if batch.len() > 1 => {
+            // Another process keeps the file to itself: each by itself would wait as long again.
+            Err(error) if batch.len() > 1 && error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => {
                 tracing::debug!(%error, requests = batch.len(), "a batch failed; each request is tried alone");
                 for request in batch {
                     self.run(vec![request]);
@@ -286,6 +293,7 @@ impl Engine {
         let version = self.db.pragma_query_value(None, "data_version", |row| row.get(0))?;
         if version != self.version {
             self.version = version;
+            self.others_wrote = Some(Instant::now());
             self.places.clear();
             self.health.clear();
         }
@@ -306,6 +314,11 @@ impl Engine {
         } else {
             tracing::debug!(%error, "the file still can't be used");
         }
+    }
+
+    /// Whether another process writes at present, and should have its turn.
+    pub(super) fn shares_the_file(&self) -> bool {
+        self.others_wrote.is_some_and(|at| at.elapsed() < SHARED_FOR)
     }
 
     /// Whether the last transaction succeeded.

@@ -27,6 +27,22 @@ pub fn without_servers(test: impl FnOnce()) {
     WITHOUT_SERVERS.set(false);
 }
 
+/// Tests of these functions of modules beside the caller's, once more without servers.
+#[allow(unused_macros, reason = "a measurement says so in its options")]
+macro_rules! on_a_file {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                crate::support::world::embedded::without_servers(super::$module::$name);
+            }
+        )*
+    };
+}
+
+#[allow(unused_imports, reason = "a measurement says so in its options")]
+pub(crate) use on_a_file;
+
 /// Whether this thread makes worlds without servers.
 pub fn is_without_servers() -> bool {
     WITHOUT_SERVERS.get()
