@@ -259,7 +259,7 @@ pub struct Onlookers {
 /// The queues, for a person who looks.
 pub enum QueueView {
     /// At the broker.
-    Broker(Onlooker),
+    Broker(Box<Onlooker>),
     /// In the file.
     Embedded(Arc<Embedded>),
 }
@@ -314,7 +314,7 @@ impl Onlookers {
         let standing = self.broker.take().filter(QueueView::is_connected);
         let broker = match standing {
             Some(broker) => broker,
-            None => QueueView::Broker(Onlooker::connect(&self.queue).await?),
+            None => QueueView::Broker(Box::new(Onlooker::connect(&self.queue).await?)),
         };
         Ok(self.broker.insert(broker))
     }

@@ -44,7 +44,7 @@ enum Way {
     /// In a thread of its own.
     Thread { requests: channel::Sender<Incoming>, room: Arc<Semaphore>, ended: watch::Receiver<bool> },
     /// Here; `None` once it is closed.
-    Here { engine: Mutex<Option<Engine>>, changed: Arc<Notify> },
+    Here { engine: Mutex<Option<Box<Engine>>>, changed: Arc<Notify> },
 }
 
 /// What all handles share.
@@ -147,7 +147,7 @@ impl Embedded {
         let core = Arc::new(Core { role, way, closed: AtomicBool::new(false), up, limits, settings });
         if let Way::Here { engine: place, .. } = &core.way {
             engine.core = Arc::downgrade(&core);
-            *lock(place) = Some(engine);
+            *lock(place) = Some(Box::new(engine));
         }
         tokio::spawn(tend(Arc::downgrade(&core), changed));
         Ok(Self { core })
