@@ -265,11 +265,15 @@ pub enum PauseCause {
     Circuit,
     /// A person asked for it.
     Operator,
+    /// A queue bound to the receipts exchange is full. Known only to the worker whose receipts are
+    /// refused, never to the store.
+    Receipts,
 }
 
 impl PauseCause {
     /// Every cause.
-    pub const ALL: [Self; 4] = [Self::Throttled, Self::Credentials, Self::Circuit, Self::Operator];
+    pub const ALL: [Self; 5] =
+        [Self::Throttled, Self::Credentials, Self::Circuit, Self::Operator, Self::Receipts];
 
     /// A stable word for metrics, logs and the store.
     pub const fn as_str(self) -> &'static str {
@@ -278,6 +282,7 @@ impl PauseCause {
             Self::Credentials => "credentials",
             Self::Circuit => "circuit",
             Self::Operator => "operator",
+            Self::Receipts => "receipts",
         }
     }
 

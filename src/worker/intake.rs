@@ -109,9 +109,8 @@ impl Worker {
             None => {}
             Some(Err(unfit)) => {
                 let body = decode::mask_credentials(&hand.body).into();
-                if self.bury_unfit(&hand, &envelope, &unfit, body).await {
-                    hand.ticket.ack().await;
-                }
+                let safe = self.bury_unfit(&hand, &envelope, &unfit, body).await;
+                self.ack_if(safe, &hand).await;
             }
             Some(Ok(delivery)) => {
                 let parcel = self.parcel(hand, envelope, delivery, account);
@@ -143,9 +142,8 @@ impl Worker {
             Route::Wait => self.enqueue(parcel).await,
             Route::Send => self.deliver_exempt(parcel).await,
             Route::Later(..) | Route::Forward(_) => {
-                if self.send_on(&parcel, 1).await {
-                    parcel.hand.ticket.ack().await;
-                }
+                let safe = self.send_on(&parcel, 1).await;
+                self.ack_if(safe, &parcel.hand).await;
             }
         }
     }
@@ -187,9 +185,8 @@ impl Worker {
         });
         // Few at a time: a job of many notifications must not stand in memory many times over.
         let safe = stream::iter(publishing).buffer_unordered(PIECES_AT_ONCE).all(|safe| async move { safe });
-        if safe.await {
-            hand.ticket.ack().await;
-        }
+        let safe = safe.await;
+        self.ack_if(safe, &hand).await;
     }
 
     /// Publishes a delivery to where it goes next. Returns whether that is safe at the broker.
@@ -227,9 +224,8 @@ impl Worker {
         };
         let ending = invalid(envelope, findings);
         let body = decode::mask_credentials(&hand.body).into();
-        if self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, None).await {
-            hand.ticket.ack().await;
-        }
+        let safe = self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, None).await;
+        self.ack_if(safe, hand).await;
     }
 
     /// Ends one delivery as `invalid`. Returns whether that is safe at the broker.

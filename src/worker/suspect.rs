@@ -144,9 +144,8 @@ impl Worker {
             Route::Wait => self.return_later(&parcel).await,
             Route::Expired => self.expire(parcel).await,
             Route::Later(..) | Route::Forward(_) => {
-                if self.send_on(&parcel, 1).await {
-                    parcel.hand.ticket.ack().await;
-                }
+                let safe = self.send_on(&parcel, 1).await;
+                self.ack_if(safe, &parcel.hand).await;
             }
         }
     }
@@ -277,9 +276,9 @@ impl Worker {
                 }
             };
             if !safe {
-                return;
+                return self.ack_if(false, hand).await;
             }
         }
-        hand.ticket.ack().await;
+        self.ack_if(true, hand).await;
     }
 }

@@ -22,6 +22,7 @@ use super::queues::{Bench, on_every_queue};
 use crate::support::rabbitmq::{Broker, Dice, config, unique_prefix};
 
 mod faults;
+mod width;
 
 const LONG: Duration = Duration::from_secs(30);
 

@@ -24,7 +24,9 @@ use super::rabbitmq::{self, Broker};
 
 mod brokers;
 mod configuration;
+mod elapsing;
 pub mod embedded;
+mod endings;
 mod inside;
 mod network;
 mod producer;
@@ -254,27 +256,6 @@ impl World {
         self.logs.push(log.clone());
         self.workers.push(WorkerProcess { child, admin, log });
         self.workers.len() - 1
-    }
-
-    /// Kills a worker as a crash would.
-    pub async fn kill_worker(&mut self, index: usize) {
-        let mut worker = self.workers.remove(index);
-        worker.child.kill().await.expect("the worker is killed");
-    }
-
-    /// Asks a worker to drain and returns its exit status and how long that took.
-    pub async fn drain_worker(&mut self, index: usize) -> (std::process::ExitStatus, Duration) {
-        let mut worker = self.workers.remove(index);
-        // One that has not begun to listen for signals would die of it instead of draining.
-        let url = format!("http://{}/healthz", worker.admin);
-        eventually("the worker is alive", || async { get(&url).await.is_some() }).await;
-        let started = Instant::now();
-        signal(worker.pid(), "-TERM");
-        let status = tokio::time::timeout(Duration::from_secs(60), worker.child.wait())
-            .await
-            .unwrap_or_else(|_| panic!("the worker did not end: {}", tail(&worker.log)))
-            .expect("an exit status");
-        (status, started.elapsed())
     }
 
     /// Publishes jobs, with confirms; remembers how many deliveries are to end.

@@ -91,9 +91,8 @@ impl Worker {
 
     async fn finish_unread(&self, hand: &Hand, subject: &Subject<'_>, outcome: &Outcome) {
         let body = decode::mask_credentials(&hand.body).into();
-        if self.write_end(hand, subject, outcome, body, None).await {
-            hand.ticket.ack().await;
-        }
+        let safe = self.write_end(hand, subject, outcome, body, None).await;
+        self.ack_if(safe, hand).await;
     }
 
     /// Puts the message back as it is, by the delay ladder. It stays a suspect.
@@ -108,9 +107,8 @@ impl Worker {
             body: hand.body.clone(),
             properties: envelope.write(),
         };
-        if self.publish_surely(hand, outgoing).await {
-            hand.ticket.ack().await;
-        }
+        let safe = self.publish_surely(hand, outgoing).await;
+        self.ack_if(safe, hand).await;
     }
 }
 

@@ -9,7 +9,7 @@ impl World {
     pub async fn publish_inside(&mut self, place: Place, body: &[u8], properties: Properties, ends: usize) {
         let outgoing =
             Outgoing { destination: Destination::Place(place), body: body.to_vec().into(), properties };
-        self.producer.port().publish(outgoing).await.expect("the message is confirmed");
+        self.producer.publish(outgoing).await.expect("the message is confirmed");
         self.expected += ends;
     }
 }

@@ -36,6 +36,11 @@ impl Producer {
         properties: Properties,
     ) -> Result<(), PublishError> {
         let outgoing = Outgoing { destination: Destination::Jobs(account), body: body.into(), properties };
+        self.publish(outgoing).await
+    }
+
+    /// Publishes a message until it is confirmed or refused for good.
+    pub async fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
         loop {
             match self.port().publish(outgoing.clone()).await {
                 Err(PublishError::Unconfirmed(_)) => sleep(Duration::from_millis(50)).await,
@@ -55,7 +60,7 @@ impl Producer {
     }
 
     /// What publishes.
-    pub fn port(&self) -> &dyn Publisher {
+    fn port(&self) -> &dyn Publisher {
         match self {
             Self::Broker(broker) => broker.as_ref(),
             Self::File(file) => file.as_ref(),
