@@ -1,7 +1,9 @@
-//! The ports over real servers.
+//! The ports over real servers, and over a file.
 
+pub mod embedded;
 pub mod http;
 pub mod rabbitmq;
 pub mod redis;
 pub mod system;
 mod tls;
+mod told;

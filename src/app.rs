@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::adapters::embedded::{Embedded, EmbeddedSettings, Role};
 use crate::adapters::http::HttpWire;
 use crate::adapters::rabbitmq::{self, Onlooker, RabbitMq};
 use crate::adapters::redis::{RedisStore, StoreSettings};
@@ -43,20 +44,21 @@ pub struct BrokerObject {
 /// is waited for.
 pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow::Result<()> {
     let handle = metrics::install()?;
+    let chance = Arc::new(SystemChance);
+    // First, so that a second worker on one file learns of the first one, not of its port.
+    let servers = Servers::of(&config, chance.clone()).await?;
     let listener = match config.admin {
         Some(address) => Some(admin::bind(address).await?),
         None => None,
     };
-    let chance = Arc::new(SystemChance);
-    let broker = RabbitMq::start(config.queue.clone(), &account_places(&config), chance.clone());
-    let store = store(&config, chance.clone()).await?;
     let Config { worker: times, .. } = &config;
     let wire = HttpWire::new(times.connect_timeout, times.request_timeout, times.ca.as_ref()).context(
         "the HTTP client can't be set up; it needs the system's CA certificates or worker.ca_file",
     )?;
+    let store = servers.store();
     let ports = Ports {
-        queue: broker.clone(),
-        publisher: broker.clone(),
+        queue: servers.queue(),
+        publisher: servers.publisher(),
         claims: store.clone(),
         permits: store.clone(),
         sightings: store,
@@ -77,7 +79,7 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
     let serving = listener.map(|listener| {
         tokio::spawn(admin::serve(listener, handle, Arc::new(Watched(worker.clone())), until_true(end)))
     });
-    let worked = run_until_refused(worker, &broker, stage).await;
+    let worked = run_until_refused(worker, &servers, stage).await;
     // Nobody listening any more is fine.
     let _ = ended.send(true);
     if let Some(serving) = serving {
@@ -90,17 +92,17 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
 /// Runs the worker, unless the broker turns out to hold something that paceline can't work with.
 async fn run_until_refused(
     worker: Arc<Worker>,
-    broker: &RabbitMq,
+    servers: &Servers,
     mut stage: watch::Receiver<Stage>,
 ) -> anyhow::Result<()> {
     let running = tokio::spawn(worker.run());
     let started = tokio::select! {
-        started = broker.started() => started,
+        started = servers.started() => started,
         _ = stage.wait_for(|stage| *stage != Stage::Running) => Ok(()),
     };
     if let Err(refused) = started {
         running.abort();
-        broker.close().await;
+        servers.queue().close().await;
         return Err(refused).context("the worker can't start");
     }
     running.await.context("the worker failed")
@@ -136,11 +138,78 @@ impl Observed for Watched {
     }
 }
 
+/// What a worker keeps its messages and claims in.
+enum Servers {
+    /// A broker and a store, which any number of workers share.
+    Shared {
+        /// RabbitMQ.
+        broker: Arc<RabbitMq>,
+        /// Redis.
+        store: Arc<RedisStore>,
+    },
+    /// One file, for one worker.
+    Embedded(Arc<Embedded>),
+}
+
+/// All that a store is asked for.
+pub trait Store: Claims + Permits + Sightings {}
+
+impl<T: Claims + Permits + Sightings> Store for T {}
+
+impl Servers {
+    async fn of(config: &Config, chance: Arc<SystemChance>) -> anyhow::Result<Self> {
+        if let Some(file) = embedded(config, Role::Worker) {
+            return Ok(Self::Embedded(file?));
+        }
+        let broker = RabbitMq::start(config.queue.clone(), &account_places(config), chance.clone());
+        Ok(Self::Shared { broker, store: store(config, chance).await? })
+    }
+
+    fn queue(&self) -> Arc<dyn Queue> {
+        match self {
+            Self::Shared { broker, .. } => broker.clone(),
+            Self::Embedded(file) => file.clone(),
+        }
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        match self {
+            Self::Shared { broker, .. } => broker.clone(),
+            Self::Embedded(file) => file.clone(),
+        }
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Shared { store, .. } => store.clone(),
+            Self::Embedded(file) => file.clone(),
+        }
+    }
+
+    /// Waits until the broker can be used for the first time; a file that is open can.
+    async fn started(&self) -> Result<(), rabbitmq::DeclareError> {
+        match self {
+            Self::Shared { broker, .. } => broker.started().await,
+            Self::Embedded(_) => Ok(()),
+        }
+    }
+}
+
+/// The configured file, opened for a role; `None` where servers are configured.
+fn embedded(config: &Config, role: Role) -> Option<anyhow::Result<Arc<Embedded>>> {
+    let file = config.embedded.clone()?;
+    let opened = Embedded::open(EmbeddedSettings::of(config, file), role, Arc::new(SystemClock));
+    Some(opened.map(Arc::new).map_err(anyhow::Error::from))
+}
+
 /// A publisher that is connected.
 ///
 /// # Errors
-/// When the broker refuses, or can't be reached within half a minute.
+/// When the broker refuses, or can't be reached within half a minute; when the file can't be used.
 pub async fn publisher(config: &Config) -> anyhow::Result<Arc<dyn Publisher>> {
+    if let Some(file) = embedded(config, Role::Producer) {
+        return Ok(file?);
+    }
     let broker = RabbitMq::start(config.queue.clone(), &account_places(config), Arc::new(SystemChance));
     let mut up = broker.up();
     let ready = async {
@@ -154,11 +223,24 @@ pub async fn publisher(config: &Config) -> anyhow::Result<Arc<dyn Publisher>> {
     Ok(broker)
 }
 
-/// Declares all broker objects of the configuration.
+/// Declares all broker objects of the configuration; the queues of a file, where that is configured.
 ///
 /// # Errors
-/// When the broker can't be reached, refuses, or holds something of that name in another form.
+/// When the broker can't be reached, refuses, or holds something of that name in another form; when
+/// the file can't be used.
 pub async fn declare_topology(config: &Config) -> anyhow::Result<Vec<BrokerObject>> {
+    if let Some(file) = embedded(config, Role::Producer) {
+        file?.close().await;
+        let detail = config.embedded.as_ref().map(|file| format!("in {}", file.display()));
+        let detail = detail.unwrap_or_default();
+        let places = account_places(config).into_iter().chain([Place::Due, Place::Dead]);
+        let object = |place: Place| BrokerObject {
+            kind: "queue".to_owned(),
+            name: place.account().map_or(place.label(), |account| format!("{}.{account}", place.label())),
+            detail: detail.clone(),
+        };
+        return Ok(places.map(object).collect());
+    }
     let objects = rabbitmq::declare(&config.queue, &account_places(config)).await?;
     Ok(objects.iter().map(described).collect())
 }
@@ -172,17 +254,57 @@ async fn store(config: &Config, chance: Arc<SystemChance>) -> anyhow::Result<Arc
 /// Broker and store, for a person who looks: nothing is declared or changed.
 pub struct Onlookers {
     queue: QueueConfig,
-    broker: Option<Onlooker>,
-    store: Arc<RedisStore>,
+    broker: Option<QueueView>,
+    store: Arc<dyn Store>,
+}
+
+/// The queues, for a person who looks.
+pub enum QueueView {
+    /// At the broker.
+    Broker(Box<Onlooker>),
+    /// In the file.
+    Embedded(Arc<Embedded>),
+}
+
+impl QueueView {
+    /// How many messages wait in each place, those in workers' hands not counted; `None` for a queue
+    /// that is not there or can't be asked.
+    pub async fn depths(&self, places: &[Place]) -> Vec<Option<u64>> {
+        match self {
+            Self::Broker(broker) => broker.depths(places).await,
+            Self::Embedded(file) => file.depths(places).await,
+        }
+    }
+
+    /// How many messages wait on the delay ladder, for all accounts; `None` when it can't be asked.
+    pub async fn delayed(&self) -> Option<u64> {
+        match self {
+            Self::Broker(broker) => broker.delayed().await,
+            Self::Embedded(file) => file.delayed().await,
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        match self {
+            Self::Broker(broker) => broker.is_connected(),
+            Self::Embedded(_) => true,
+        }
+    }
 }
 
 /// Connects to the store; the broker is connected to when it is asked.
 ///
 /// # Errors
-/// When the store refuses the address or lacks a right. One that is down is said by each question.
+/// When the store refuses the address or lacks a right; when the file can't be used. A server that is
+/// down is said by each question.
 pub async fn onlookers(config: &Config) -> anyhow::Result<Onlookers> {
+    let queue = config.queue.clone();
+    if let Some(file) = embedded(config, Role::Onlooker) {
+        let file = file?;
+        return Ok(Onlookers { queue, broker: Some(QueueView::Embedded(file.clone())), store: file });
+    }
     let store = store(config, Arc::new(SystemChance)).await?;
-    Ok(Onlookers { queue: config.queue.clone(), broker: None, store })
+    Ok(Onlookers { queue, broker: None, store })
 }
 
 impl Onlookers {
@@ -190,17 +312,17 @@ impl Onlookers {
     ///
     /// # Errors
     /// When it can't be reached or refuses.
-    pub async fn broker(&mut self) -> anyhow::Result<&Onlooker> {
-        let standing = self.broker.take().filter(Onlooker::is_connected);
+    pub async fn broker(&mut self) -> anyhow::Result<&QueueView> {
+        let standing = self.broker.take().filter(QueueView::is_connected);
         let broker = match standing {
             Some(broker) => broker,
-            None => Onlooker::connect(&self.queue).await?,
+            None => QueueView::Broker(Box::new(Onlooker::connect(&self.queue).await?)),
         };
         Ok(self.broker.insert(broker))
     }
 
     /// Claims, permits and the workers' reports.
-    pub fn store(&self) -> &(impl Claims + Permits + Sightings) {
+    pub fn store(&self) -> &dyn Store {
         &*self.store
     }
 }

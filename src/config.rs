@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,6 +123,8 @@ impl fmt::Debug for Secret {
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The file that is broker and store at once, where no servers are wanted.
+    pub embedded: Option<PathBuf>,
     /// The broker.
     pub queue: QueueConfig,
     /// Claims and permits.

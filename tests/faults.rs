@@ -4,6 +4,7 @@ mod broker;
 mod cluster;
 mod crashes;
 mod drain;
+mod embedded;
 mod killers;
 mod load;
 mod network;

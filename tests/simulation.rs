@@ -51,8 +51,13 @@
 //! repeats itself: one thread, a paused clock, every draw from the seed, and in the worker no choice
 //! between two ready branches that is left to chance. So a failing seed is run many times over.
 //!
-//! `PACELINE_SIMULATION_SEEDS=N` runs the first N seeds (1,000 by default), `PACELINE_SIMULATION_SEED=S`
-//! only the one, fifty times, as a failing run says.
+//! # One file
+//!
+//! The same jobs, faults of providers and of processes, and the same judge once more with one worker on
+//! one file: the adapter itself, in the place of the models of broker and store. It loses nothing.
+//!
+//! `PACELINE_SIMULATION_SEEDS=N` runs the first N seeds (1,000 by default, 200 on a file),
+//! `PACELINE_SIMULATION_SEED=S` only the one, fifty times, as a failing run says.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,6 +66,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 mod broker;
 #[path = "simulation/chance.rs"]
 mod chance;
+#[path = "simulation/file.rs"]
+mod file;
+#[path = "simulation/ground.rs"]
+mod ground;
 #[path = "simulation/judge.rs"]
 mod judge;
 #[path = "simulation/jobs.rs"]
@@ -78,6 +87,7 @@ mod store;
 #[allow(dead_code, reason = "the suite uses all of it")]
 mod jobs;
 
+use ground::Kind;
 use run::Tally;
 
 /// How often a single seed is run: see what is not deterministic.
@@ -87,19 +97,29 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-fn one(seed: u64) -> Tally {
+fn one(seed: u64, kind: Kind) -> Tally {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
-    runtime.block_on(run::run(seed))
+    runtime.block_on(run::run(seed, kind))
 }
 
 #[test]
 fn every_delivery_ends_once_whatever_goes_wrong() {
+    run_all(Kind::Servers, 1_000);
+}
+
+/// The adapter of one file itself, in the place of the models of broker and store.
+#[test]
+fn every_delivery_ends_once_on_a_file_whatever_goes_wrong() {
+    run_all(Kind::File, 200);
+}
+
+fn run_all(kind: Kind, usual: u64) {
     if let Some(seed) = number("PACELINE_SIMULATION_SEED") {
-        tell(&(0..AGAIN).map(|_| one(seed)).collect::<Vec<_>>());
+        tell(&(0..AGAIN).map(|_| one(seed, kind)).collect::<Vec<_>>());
         return;
     }
-    let seeds = number("PACELINE_SIMULATION_SEEDS").unwrap_or(1_000);
+    let seeds = number("PACELINE_SIMULATION_SEEDS").unwrap_or(usual);
     let next = AtomicU64::new(0);
     let tallies = Mutex::new(Vec::new());
     let failed = Mutex::new(Vec::new());
@@ -113,7 +133,7 @@ fn every_delivery_ends_once_whatever_goes_wrong() {
                         return;
                     }
                     // The panic itself says what does not hold; the other seeds go on.
-                    match std::panic::catch_unwind(|| one(seed)) {
+                    match std::panic::catch_unwind(|| one(seed, kind)) {
                         Ok(tally) => tallies.lock().expect("nobody panics with it").push(tally),
                         Err(_) => failed.lock().expect("nobody panics with it").push(seed),
                     }

@@ -31,7 +31,7 @@ pub enum Kind {
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Addresses of servers, comma separated; a text, `{ env = "NAME" }` or `{ file = "PATH" }`,
-    /// because they may hold a password.
+    /// because they may hold a password. `embedded:FILE` names a file in their place.
     Addresses {
         /// How an address may begin (the part before `://`).
         schemes: &'static [&'static str],
@@ -124,7 +124,7 @@ const QUEUE: &[Key] = &[
         "url",
         Kind::Addresses { schemes: &["amqp", "amqps"], most: 16 },
         Some(r#""amqp://guest:guest@127.0.0.1:5672/%2f""#),
-        "Addresses of the broker's nodes, comma separated, tried in turn; after a loss the next comes first.",
+        "Addresses of the broker's nodes, comma separated, tried in turn, after a loss the next first; or \"embedded:FILE\" for none.",
         "A broker on this machine with its factory settings.",
     ),
     key(
@@ -176,7 +176,7 @@ const STORE: &[Key] = &[
         "url",
         Kind::Addresses { schemes: &["redis", "rediss"], most: 1 },
         Some(r#""redis://127.0.0.1:6379/0""#),
-        "The address of Redis, with the number of the database as its path.",
+        "The address of Redis, with the number of the database as its path; or the queue's \"embedded:FILE\".",
         "A Redis on this machine with its factory settings.",
     ),
     key(

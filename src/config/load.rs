@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,7 +91,8 @@ fn assemble(
     if !reading.errors.is_empty() {
         return Err(ConfigErrors(reading.errors));
     }
-    let (config, log) = build(&values, accounts).map_err(|error| ConfigErrors(vec![error]))?;
+    let embedded = embedded_file(&values, context).map_err(|error| ConfigErrors(vec![error]))?;
+    let (config, log) = build(&values, embedded, accounts).map_err(|error| ConfigErrors(vec![error]))?;
     let errors = crossed(&config, context);
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
@@ -242,8 +243,19 @@ impl Values {
     }
 
     fn addresses(&self, key: &str) -> Result<Vec<Secret>, ConfigError> {
-        let Some(Parsed::Addresses(list)) = self.by_key.get(key) else { return Err(self.bug(key)) };
-        Ok(list.clone())
+        match self.by_key.get(key) {
+            Some(Parsed::Addresses(list)) => Ok(list.clone()),
+            Some(shown @ Parsed::Embedded(_)) => Ok(vec![Secret::new(shown.shown().trim_matches('"'))]),
+            _ => Err(self.bug(key)),
+        }
+    }
+
+    /// The file that stands in the place of servers, if one does.
+    fn embedded(&self, key: &str) -> Option<&PathBuf> {
+        match self.by_key.get(key) {
+            Some(Parsed::Embedded(file)) => Some(file),
+            _ => None,
+        }
     }
 
     fn roots(&self, key: &str) -> Result<Option<Roots>, ConfigError> {
@@ -260,14 +272,37 @@ impl Values {
     }
 }
 
+/// The file that is broker and store at once. One without the other is a mistake: claims and messages
+/// lie in one file, or on servers that any number of workers share.
+fn embedded_file(values: &BTreeMap<&str, Values>, context: &Context) -> Result<Option<PathBuf>, ConfigError> {
+    let file = |section| values.get(section).and_then(|values: &Values| values.embedded("url"));
+    let same = "both are embedded:FILE with the same file, or neither is";
+    match (file("queue"), file("store")) {
+        (None, None) => Ok(None),
+        (Some(one), Some(other)) if one == other => Ok(Some(one.clone())),
+        (Some(one), Some(other)) => {
+            let (one, other) = (one.display(), other.display());
+            Err(context.error("store.url", format!("names {other}, but queue.url names {one}; {same}")))
+        }
+        (Some(_), None) => {
+            Err(context.error("store.url", format!("names a server, but queue.url is embedded:FILE; {same}")))
+        }
+        (None, Some(_)) => {
+            Err(context.error("queue.url", format!("names a server, but store.url is embedded:FILE; {same}")))
+        }
+    }
+}
+
 fn build(
     values: &BTreeMap<&str, Values>,
+    embedded: Option<PathBuf>,
     accounts: BTreeMap<AccountName, Arc<Account>>,
 ) -> Result<(Config, LogConfig), ConfigError> {
     let none = |section| Values { section, by_key: BTreeMap::new() };
     let section = |name| values.get(name).ok_or_else(|| none(name).bug("*"));
     let queue = queue(section("queue")?)?;
     let config = Config {
+        embedded,
         store: store(section("store")?, queue.prefix.clone())?,
         queue,
         admin: section("admin")?.listen("listen")?,

@@ -223,11 +223,7 @@ fn mistakes_name_the_key_the_file_and_the_likely_key() {
             env(),
             "accounts.shop.api_token: a credential does not stand in the file itself, allowed: { env",
         ),
-        (
-            "queue.url = \"embedded:x\"",
-            env(),
-            "queue.url: embedded: is known but not available in this build",
-        ),
+        ("queue.url = \"embedded:x\"", env(), "store.url: names a server, but queue.url is embedded:FILE"),
     ];
     for (text, environment, expected) in cases {
         let problems = problems(text, &environment);
@@ -410,9 +406,37 @@ fn every_sample_loads() {
         ("paceline.toml", include_str!("../../config/paceline.toml")),
         ("full.toml", include_str!("../../config/full.toml")),
         ("development.toml", include_str!("../../config/development.toml")),
+        ("embedded.toml", include_str!("../../config/embedded.toml")),
     ] {
         let loaded = load_text(text, Some(Path::new(name)), &environment, &PROMISED)
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(loaded.require_accounts().is_ok(), "{name} has no account");
+    }
+}
+
+#[test]
+fn an_embedded_file_is_broker_and_store_at_once() {
+    let load = |text: &str| {
+        let text =
+            format!("{text}\n[accounts.shop]\nprovider = \"pushwoosh\"\napi_token = {{ env = \"T\" }}");
+        load_text(&text, Some(Path::new("/etc/paceline/p.toml")), &Environment::of([("T", "t")]), &PROMISED)
+    };
+    let both = |queue, store| load(&format!("[queue]\nurl = \"{queue}\"\n[store]\nurl = \"{store}\""));
+    let loaded = both("embedded:jobs.db", "embedded:/etc/paceline/jobs.db").unwrap();
+    assert_eq!(loaded.config.embedded.as_deref(), Some(Path::new("/etc/paceline/jobs.db")));
+    let shown = show::as_text(&loaded);
+    assert!(shown.contains("url = \"embedded:/etc/paceline/jobs.db\""), "{shown}");
+    assert_eq!(load("").unwrap().config.embedded, None);
+    let wrong = [
+        (
+            both("embedded:a", "embedded:b"),
+            "store.url: names /etc/paceline/b, but queue.url names /etc/paceline/a",
+        ),
+        (load("[queue]\nurl = \"embedded:a\""), "store.url: names a server, but queue.url is embedded:FILE"),
+        (load("[store]\nurl = \"embedded:a\""), "queue.url: names a server, but store.url is embedded:FILE"),
+    ];
+    for (loaded, expected) in wrong {
+        let problem = loaded.unwrap_err().to_string();
+        assert!(problem.contains(expected) && problem.contains("p.toml"), "{problem}");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::{Table, Value};
@@ -16,6 +17,9 @@ use super::{Roots, Secret};
 
 /// A credential's file larger than this is not one.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
+
+/// What an address begins with that is a file.
+pub(super) const EMBEDDED: &str = "embedded:";
 
 /// A text longer than this is cut off when it is shown in an error.
 const SHOWN_CHARS: usize = 40;
@@ -52,6 +56,8 @@ pub enum Parsed {
     Duration(Duration),
     /// Addresses, at least one.
     Addresses(Vec<Secret>),
+    /// A file instead of servers.
+    Embedded(PathBuf),
     /// CAs.
     Roots(Roots),
     /// Where to listen; `None` for nowhere.
@@ -71,6 +77,7 @@ impl Parsed {
             Self::Addresses(list) => {
                 quoted(list.iter().map(|secret| masked(secret.expose())).collect::<Vec<_>>().join(","))
             }
+            Self::Embedded(file) => quoted(format!("{EMBEDDED}{}", file.display())),
             Self::Roots(roots) => quoted(roots.file().to_owned()),
             Self::Listen(None) => quoted("off".into()),
             Self::Listen(Some(address)) => quoted(address.to_string()),
@@ -147,7 +154,7 @@ pub fn allowed(kind: &Kind) -> String {
         Kind::Addresses { schemes, most } => {
             let forms = schemes.iter().map(|scheme| format!("{scheme}://…")).collect::<Vec<_>>().join(" or ");
             let many = if *most > 1 { format!(" (up to {most}, comma separated)") } else { String::new() };
-            format!("{forms}{many}, also as {{ env = \"NAME\" }} or {{ file = \"PATH\" }}")
+            format!("{forms}{many} or {EMBEDDED}FILE, also as {{ env = \"NAME\" }} or {{ file = \"PATH\" }}")
         }
         Kind::Roots => "the path of a PEM file with certificates of CAs, such as \"ca.pem\"".into(),
         Kind::Listen => "an IP address with a port, such as \"127.0.0.1:9464\", or \"off\"".into(),
@@ -268,11 +275,12 @@ fn addresses(leaf: &Leaf, context: &Context, schemes: &[&str], most: usize) -> R
             return Err(Address::Wrong(found(leaf)));
         }
     };
-    if text.trim_start().starts_with("embedded:") {
-        let forms = schemes.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(" or ");
-        return Err(Address::Other(format!(
-            "embedded: is known but not available in this build yet; use {forms}"
-        )));
+    if let Some(name) = text.trim().strip_prefix(EMBEDDED) {
+        let name = name.trim();
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err(Address::Wrong(format!("{EMBEDDED} without the name of a file")));
+        }
+        return Ok(Parsed::Embedded(context.resolve(name)));
     }
     let list: Vec<&str> = text.split(',').map(str::trim).collect();
     if list.len() > most {
@@ -361,6 +369,7 @@ mod tests {
             (AMQP, r#""amqp://u:p@h/%2f, amqps://g""#, r#""amqp://u:***@h/%2f,amqps://g""#),
             (AMQP, r#"{ env = "URL" }"#, r#""amqp://u:***@h""#),
             (REDIS, r#""rediss://:p@h:1/3?secret=1""#, r#""rediss://:***@h:1/3?***""#),
+            (REDIS, r#""embedded: /var/lib/paceline/a b.db""#, r#""embedded:/var/lib/paceline/a b.db""#),
         ];
         for (kind, toml, shown) in cases {
             let parsed = parse(&kind, &leaf(toml), &context()).unwrap_or_else(|e| panic!("{toml}: {e}"));
@@ -393,7 +402,9 @@ mod tests {
             (AMQP, r#""redis://a""#, "begins with redis:"),
             (AMQP, r#""amqp://a/b/c""#, "more than one part"),
             (AMQP, r#""""#, "can't be read"),
-            (AMQP, r#""embedded:x""#, "not available in this build yet; use amqp:// or amqps://"),
+            (AMQP, r#""embedded:""#, "found embedded: without the name of a file, allowed: amqp://"),
+            (AMQP, r#""embedded:a\nb""#, "without the name of a file"),
+            (AMQP, r#""other:x""#, "or embedded:FILE"),
             (AMQP, "7", "found 7"),
             (AMQP, r#"{ env = "NONE" }"#, "the environment variable NONE is not set"),
             (REDIS, r#""redis://h/x""#, "not the number of a database"),

@@ -282,9 +282,14 @@ async fn gather(store: &dyn Permits, pool: &PoolKey, n: usize) -> Vec<Instant> {
 }
 
 on_every_store! {
-    workers_share_a_pool,
     a_pause_of_the_pool_stops_all_workers_and_a_longer_one_stays,
     what_is_not_known_is_not_granted,
+}
+
+mod of_several_workers {
+    use super::workers_share_a_pool;
+
+    crate::contract::stores::on_every_shared_store! { workers_share_a_pool }
 }
 
 async fn workers_share_a_pool<B: Bench>() {

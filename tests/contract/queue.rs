@@ -202,7 +202,6 @@ on_every_queue! {
     a_message_arrives_with_all_that_belongs_to_it,
     headers_of_our_own_come_from_ourselves_alone,
     what_no_queue_takes_is_said,
-    what_a_process_held_goes_to_another_when_it_ends,
     a_rung_of_the_ladder_comes_out_at_due,
     no_more_than_the_prefetch_is_in_hand,
     depths_tell_what_waits_and_pass_over_what_is_missing,
@@ -251,6 +250,12 @@ async fn what_no_queue_takes_is_said<B: Bench>() {
     message.body = Bytes::from_static(b"{}");
     assert_eq!(port.publish(message).await, Ok(()), "a receipt that nobody wants is no error");
     port.close().await;
+}
+
+mod of_several_processes {
+    use super::what_a_process_held_goes_to_another_when_it_ends;
+
+    crate::contract::queues::on_every_shared_queue! { what_a_process_held_goes_to_another_when_it_ends }
 }
 
 async fn what_a_process_held_goes_to_another_when_it_ends<B: Bench>() {

@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use paceline::ports::{Publisher, Queue};
 
+mod embedded;
 mod model;
 mod rabbitmq;
 
+pub use embedded::File;
 pub use model::Model;
 pub use rabbitmq::Rabbit;
 
@@ -28,6 +30,19 @@ pub trait Bench: Sized + Send + Sync + 'static {
 /// Makes a test of each of these functions for every queue.
 macro_rules! on_every_queue {
     ($($name:ident),* $(,)?) => {
+        crate::contract::queues::on_every_shared_queue! { $($name),* }
+        mod on_a_file {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() { super::$name::<crate::contract::queues::File>().await }
+            )*
+        }
+    };
+}
+
+/// The same for tests that need several processes at once.
+macro_rules! on_every_shared_queue {
+    ($($name:ident),* $(,)?) => {
         mod on_rabbitmq {
             $(
                 #[tokio::test(flavor = "multi_thread")]
@@ -44,4 +59,4 @@ macro_rules! on_every_queue {
     };
 }
 
-pub(crate) use on_every_queue;
+pub(crate) use {on_every_queue, on_every_shared_queue};

@@ -12,9 +12,11 @@ use paceline::ports::{Claims, Permits, PoolKey, Sightings, Window};
 
 use crate::support::redis::settings;
 
+mod embedded;
 mod model;
 mod redis;
 
+pub use embedded::File;
 pub use model::Model;
 pub use redis::Redis;
 
@@ -72,6 +74,16 @@ pub async fn started<B: Bench>(change: impl FnOnce(&mut Terms)) -> (B, Arc<B::St
 /// Makes a test of each of these functions for every store.
 macro_rules! on_every_store {
     ($($name:ident),* $(,)?) => {
+        crate::contract::stores::on_every_shared_store! { $($name),* }
+        mod on_a_file {
+            $(#[tokio::test] async fn $name() { super::$name::<crate::contract::stores::File>().await })*
+        }
+    };
+}
+
+/// The same for tests that need several workers, each with a process of its own.
+macro_rules! on_every_shared_store {
+    ($($name:ident),* $(,)?) => {
         mod on_redis {
             $(#[tokio::test] async fn $name() { super::$name::<crate::contract::stores::Redis>().await })*
         }
@@ -82,4 +94,4 @@ macro_rules! on_every_store {
     };
 }
 
-pub(crate) use on_every_store;
+pub(crate) use {on_every_shared_store, on_every_store};

@@ -28,7 +28,7 @@ pub struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     pub fn of(world: &'a World, seed: u64, published: &'a [Published], lossy: bool) -> Self {
-        let ends = Ends::of(&world.broker.receipts(), &world.broker.dead_letters());
+        let ends = Ends::of(&world.ground.receipts(), &world.ground.dead_letters());
         let mut replayed = BTreeMap::new();
         for letter in world.replayed.lock().expect("nobody panics with it").iter() {
             *replayed.entry(id_of(letter)).or_default() += 1;
@@ -75,7 +75,7 @@ impl<'a> Judge<'a> {
     }
 
     fn judge_claims(&self) {
-        let open = self.world.store.unfinished();
+        let open = self.world.ground.unfinished();
         let told = |(account, id): &Name| format!("{account} {id}: {:?}", self.ends.of_delivery(account, id));
         let open: Vec<String> = open.iter().map(told).collect();
         assert!(open.is_empty() || self.lossy, "seed {}: claims were left open: {open:?}", self.seed);
@@ -97,8 +97,8 @@ impl<'a> Judge<'a> {
 
     /// A reply is a courtesy that may be missing, but never says anything else than the receipt.
     fn judge_replies(&self) {
-        let receipts = self.world.broker.receipts();
-        for reply in self.world.broker.replies() {
+        let receipts = self.world.ground.receipts();
+        for reply in self.world.ground.replies() {
             let same = |receipt: &&Receipt| receipt.name == reply.name && receipt.body == reply.body;
             assert!(receipts.iter().any(|one| same(&one)), "seed {}: only a reply: {reply:?}", self.seed);
         }

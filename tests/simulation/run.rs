@@ -13,8 +13,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::broker::{Broker, DeadLetter, Port};
+use super::broker::{Broker, DeadLetter};
 use super::chance::Dice;
+use super::file::Disk;
+use super::ground::{Ground, Kind};
 use super::judge::Judge;
 use super::kinds::{self as jobs, Published};
 use super::life::{Chaos, Life, Odds, WallClock};
@@ -93,23 +95,28 @@ fn config() -> Config {
 pub struct World {
     pub chaos: Arc<Chaos>,
     config: Config,
-    pub broker: Arc<Broker>,
-    pub store: Arc<Store>,
+    pub ground: Ground,
     pub providers: Arc<Providers>,
     /// The dead letters that a person published again.
     pub replayed: Mutex<Vec<DeadLetter>>,
 }
 
 /// Runs one seed; panics with what does not hold.
-pub async fn run(seed: u64) -> Tally {
+pub async fn run(seed: u64, kind: Kind) -> Tally {
     let dice = Arc::new(Dice::new(seed));
-    let lossy = dice.in_thousand(200);
+    let lossy = kind == Kind::Servers && dice.in_thousand(200);
     let chaos = Chaos::new(dice.clone(), Odds::draw(&dice));
     let config = config();
     let places: Vec<Place> = config.accounts.values().flat_map(|account| account.places()).collect();
+    let ground = match kind {
+        Kind::Servers => Ground::Servers {
+            broker: Broker::new(chaos.clone(), &places),
+            store: Store::new(chaos.clone(), Terms::of(&config)),
+        },
+        Kind::File => Ground::File(Disk::new(chaos.clone(), &config)),
+    };
     let world = Arc::new(World {
-        broker: Broker::new(chaos.clone(), &places),
-        store: Store::new(chaos.clone(), Terms::of(&config)),
+        ground,
         providers: Providers::new(chaos.clone(), seed, &[("pushwoosh", 30), ("moengage", 60)]),
         chaos: chaos.clone(),
         config,
@@ -118,20 +125,24 @@ pub async fn run(seed: u64) -> Tally {
     let published = jobs::draw(&dice, &chaos);
     let mut tasks = JoinSet::new();
     tasks.spawn(publish(world.clone(), messages_of(&published)));
-    for _ in 0..=dice.below(3) {
+    let workers = match kind {
+        Kind::Servers => 1 + dice.below(3),
+        Kind::File => 1,
+    };
+    for _ in 0..workers {
         tasks.spawn(keep_worker(world.clone()));
     }
     tasks.spawn(trouble(world.clone(), lossy));
     sleep(TROUBLE).await;
     world.chaos.end();
     for account in world.config.accounts.keys() {
-        world.store.pause(account, false);
+        world.ground.pause(account, false);
     }
     world.providers.misbehave(&[]);
     world.quiet(seed).await;
     let tally = Judge::of(&world, seed, &published, lossy).judge();
     tasks.abort_all();
-    world.broker.dissolve();
+    world.ground.dissolve();
     tally
 }
 
@@ -143,7 +154,7 @@ async fn publish(world: Arc<World>, messages: Vec<jobs::Message>) {
     let most = 2 * 60_000 / (messages.len() as u64 + 1);
     for (place, body, properties) in messages {
         world.chaos.travel(most).await;
-        world.broker.put(&place, body, properties);
+        world.ground.put(&place, body, properties);
     }
 }
 
@@ -151,20 +162,19 @@ async fn publish(world: Arc<World>, messages: Vec<jobs::Message>) {
 async fn keep_worker(world: Arc<World>) {
     loop {
         let (life, mut died) = Life::new(world.chaos.clone());
-        let link = world.broker.connect(life.clone());
+        let ways = world.ground.connect(&life);
         let stage = watch::Sender::new(Stage::Running);
-        let store = Arc::new(world.store.connect(life.clone()));
         let wire: Arc<dyn Wire> = Arc::new(Network {
             providers: world.providers.clone(),
             life: life.clone(),
             request_timeout: world.config.worker.request_timeout,
         });
         let ports = Ports {
-            queue: Arc::new(Port(link.clone())),
-            publisher: Arc::new(Port(link.clone())),
-            claims: store.clone(),
-            permits: store.clone(),
-            sightings: store,
+            queue: ways.queue.clone(),
+            publisher: ways.publisher.clone(),
+            claims: ways.claims.clone(),
+            permits: ways.permits.clone(),
+            sightings: ways.sightings.clone(),
             wire,
             clock: Arc::new(WallClock(world.chaos.clone())),
             chance: world.chaos.dice.clone(),
@@ -191,7 +201,7 @@ async fn keep_worker(world: Arc<World>) {
             }
         }
         world.chaos.travel(2_000).await;
-        link.end();
+        ways.end();
         world.chaos.travel(3_000).await;
     }
 }
@@ -213,14 +223,22 @@ async fn trouble(world: Arc<World>, lossy: bool) {
             return;
         }
         let dice = &world.chaos.dice;
-        match dice.below(12) {
-            0 => world.broker.cut_one(),
-            1 => world.broker.restart(dice.millis(15_000)).await,
-            2 => world.store.restart(dice.millis(15_000)).await,
+        let what = dice.below(12);
+        if let Ground::Servers { broker, store } = &world.ground {
+            match what {
+                0 => broker.cut_one(),
+                1 => broker.restart(dice.millis(15_000)).await,
+                2 => store.restart(dice.millis(15_000)).await,
+                5 if lossy => store.lose(dice.in_thousand(500)),
+                6 => store.save(),
+                _ => {}
+            }
+        }
+        match what {
+            0..=2 | 6 => {}
+            5 if lossy => {}
             3 => world.providers.misbehave(dice.pick::<&[&str]>(&MOODS)),
             4 => world.step_clocks(),
-            5 if lossy => world.store.lose(dice.in_thousand(500)),
-            6 => world.store.save(),
             7 => world.person(true),
             8 => world.person(false),
             9 | 10 => world.replay(),
@@ -243,7 +261,7 @@ impl World {
     /// A person pauses an account, or resumes it.
     fn person(&self, pauses: bool) {
         let accounts: Vec<AccountName> = self.config.accounts.keys().cloned().collect();
-        self.store.pause(self.chaos.dice.pick(&accounts), pauses);
+        self.ground.pause(self.chaos.dice.pick(&accounts), pauses);
     }
 
     /// A person publishes a dead letter again, as it is; the publisher may try twice.
@@ -251,7 +269,7 @@ impl World {
         let mut replayed = self.replayed.lock().expect("nobody panics with it");
         let known = |letter: &DeadLetter| replayed.iter().any(|other| other.dead_id == letter.dead_id);
         let letters: Vec<_> =
-            self.broker.dead_letters().into_iter().filter(|letter| !known(letter)).collect();
+            self.ground.dead_letters().into_iter().filter(|letter| !known(letter)).collect();
         if letters.is_empty() {
             return;
         }
@@ -261,7 +279,7 @@ impl World {
         let mut properties = letter.properties.clone();
         properties.set_header("paceline-replay", &letter.dead_id);
         for _ in 0..=self.chaos.dice.below(2) {
-            self.broker.put(&place, letter.bytes.clone(), properties.clone());
+            self.ground.put(&place, letter.bytes.clone(), properties.clone());
         }
         replayed.push(letter);
     }
@@ -270,7 +288,7 @@ impl World {
     async fn quiet(&self, seed: u64) {
         let deadline = self.chaos.elapsed() + PATIENCE;
         loop {
-            let rest = self.broker.rest();
+            let rest = self.ground.rest();
             if rest.waiting.is_empty() && rest.unsettled == 0 && rest.delayed == 0 {
                 return;
             }

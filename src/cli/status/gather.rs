@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::app::Onlookers;
+use crate::app::{Onlookers, Store};
 use crate::config::{Account, Config};
 use crate::job::{Line, Priority};
-use crate::ports::{Claims, Permits, Place, PoolKey, Sighted, Sightings, Window};
+use crate::ports::{Place, PoolKey, Sighted, Window};
 
 use super::picture::{AccountPicture, Lane, LimitPicture, Picture, drain, fresh, lane, pause, per_request};
 
@@ -61,7 +61,7 @@ pub(super) async fn gather(config: &Config, onlookers: &mut Onlookers) -> Pictur
     Picture { at: known.now, broker, store, dead, delayed, accounts, problems }
 }
 
-async fn picture_of(account: &Account, known: &Known, store: &(impl Claims + Permits)) -> AccountPicture {
+async fn picture_of(account: &Account, known: &Known, store: &dyn Store) -> AccountPicture {
     let mut pools = account.gateway.pools();
     // The main limit first.
     pools.sort_by_key(|(pool, _, _)| pool.line() != Line::MAIN);
@@ -79,7 +79,7 @@ async fn limit_of(
     key: PoolKey,
     windows: Vec<Window>,
     known: &Known,
-    store: &(impl Claims + Permits),
+    store: &dyn Store,
 ) -> LimitPicture {
     // That the store can't be asked was said already.
     let usage = store.usage(&key).await.ok();
