@@ -18,7 +18,7 @@ use paceline::ports::{Destination, Message, Outgoing, Place, Properties, Publish
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
-use super::queues::{Bench, on_every_queue};
+use super::queues::{Bench, on_every_queue, on_every_server};
 use crate::support::rabbitmq::{Broker, Dice, config, unique_prefix};
 
 mod faults;
@@ -205,6 +205,9 @@ on_every_queue! {
     a_rung_of_the_ladder_comes_out_at_due,
     no_more_than_the_prefetch_is_in_hand,
     depths_tell_what_waits_and_pass_over_what_is_missing,
+}
+
+on_every_server! {
     a_stopped_queue_hands_out_nothing_more_and_still_settles,
     a_dropped_receiver_ends_its_subscription,
 }
@@ -293,7 +296,7 @@ async fn a_message_arrives_with_all_that_belongs_to_it<B: Bench>() {
         correlation_id: Some("c-1".into()),
         timestamp: Some(Timestamp::from_second(1_700_000_000).unwrap()),
         content_type: Some("application/json".into()),
-        headers: vec![("paceline-a".into(), "1".into()), ("traceparent".into(), "00-ü-01".into())],
+        headers: vec![("theirs".into(), "1".into()), ("traceparent".into(), "00-ü-01".into())],
     };
     let body = Bytes::from(vec![b'x'; 300_000]);
     let message = Outgoing {

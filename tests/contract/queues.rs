@@ -27,6 +27,25 @@ pub trait Bench: Sized + Send + Sync + 'static {
     fn connect(&self) -> impl Future<Output = Arc<Self::Port>> + Send;
 }
 
+/// Makes a test of each of these functions for every queue but the model: a simulated worker drops no
+/// subscription, and has nothing more handed out once it stops.
+macro_rules! on_every_server {
+    ($($name:ident),* $(,)?) => {
+        mod on_the_server {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() { super::$name::<crate::contract::queues::Rabbit>().await }
+            )*
+        }
+        mod in_the_file {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() { super::$name::<crate::contract::queues::File>().await }
+            )*
+        }
+    };
+}
+
 /// Makes a test of each of these functions for every queue.
 macro_rules! on_every_queue {
     ($($name:ident),* $(,)?) => {
@@ -59,4 +78,4 @@ macro_rules! on_every_shared_queue {
     };
 }
 
-pub(crate) use {on_every_queue, on_every_shared_queue};
+pub(crate) use {on_every_queue, on_every_server, on_every_shared_queue};

@@ -258,15 +258,19 @@ impl Broker {
         }
     }
 
-    fn settle(&self, tag: u64, back: Option<u32>) {
+    /// Returns whether the message was still to be settled.
+    fn settle(&self, tag: u64, back: Option<u32>) -> bool {
         let mut state = self.state();
-        if let Some(unsettled) = state.unsettled.remove(&tag) {
+        let found = state.unsettled.remove(&tag);
+        let unsettled = found.is_some();
+        if let Some(unsettled) = found {
             state.free(unsettled.link, &unsettled.consumer);
             if let Some(more) = back {
                 state.put_back(unsettled, more);
             }
         }
         self.give_out(&mut state);
+        unsettled
     }
 
     pub fn receipts(&self) -> Vec<Receipt> {
@@ -501,15 +505,16 @@ impl Ticket for Tag {
         if self.is_stale() {
             return false;
         }
-        if self.link.broker.chaos.strikes(|odds| odds.ack_lost) {
+        let settled = if self.link.broker.chaos.strikes(|odds| odds.ack_lost) {
             // Written to a socket whose other end is gone.
             self.link.drop_connection();
             self.link.reconnect(500);
+            true
         } else {
-            self.link.broker.settle(self.tag, None);
-        }
+            self.link.broker.settle(self.tag, None)
+        };
         self.link.life.moment().await;
-        true
+        settled
     }
 
     async fn requeue(&self) {

@@ -210,6 +210,10 @@ impl Ends {
             };
             ends.entry((account, id)).or_default().insert(end);
         }
+        for receipt in receipts.iter().filter(|receipt| receipt.body["status"] == "dead") {
+            let kept = letters.iter().any(|letter| receipt.name == format!("{}:receipt", letter.dead_id));
+            assert!(kept, "a dead end without its letter: {receipt:?}");
+        }
         // What brought workers down again and again ends without being read: its receipt names nothing,
         // its letter does. A crash between letter and receipt may leave a letter of each kind.
         let mut untold = Vec::new();
