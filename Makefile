@@ -1,6 +1,6 @@
 # Everything there is to do with a checkout. Needs Rust and git; installs the rest where it can.
 .DEFAULT_GOAL := help
-.PHONY: help run test model measure check fuzz packages
+.PHONY: help run test model chaos measure check fuzz packages
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,8 +16,11 @@ model: packages ## more of what the suite tries by chance: 3,000 seeds of the pe
 	PACELINE_SEEDS=3000 cargo test --locked --test suite -- --nocapture no_window_is_above
 	PACELINE_SIMULATION_SEEDS=10000 cargo test --locked --test simulation -- --nocapture
 
-measure: packages ## the figures of the README: the limit against the simulated provider, for 1 to 8 workers, with faults, and validate (about 50 minutes)
-	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench validate
+chaos: packages ## ten minutes in which everything goes wrong: 100,000 jobs, 4 workers, a fault every few seconds; what was lost or sent twice (seed printed)
+	cargo bench --locked --bench chaos
+
+measure: packages ## the figures of the README: the limit against the simulated provider, for 1 to 8 workers, with faults, the memory of a worker, and validate (about an hour)
+	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench memory --bench validate
 
 check: ## format, lint, documentation
 	cargo fmt --check

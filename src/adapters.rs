@@ -4,3 +4,4 @@ pub mod http;
 pub mod rabbitmq;
 pub mod redis;
 pub mod system;
+mod tls;

@@ -50,8 +50,10 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
     let chance = Arc::new(SystemChance);
     let broker = RabbitMq::start(config.queue.clone(), &account_places(&config), chance.clone());
     let store = store(&config, chance.clone()).await?;
-    let wire = HttpWire::new(config.worker.connect_timeout, config.worker.request_timeout)
-        .context("the HTTP client can't be set up")?;
+    let Config { worker: times, .. } = &config;
+    let wire = HttpWire::new(times.connect_timeout, times.request_timeout, times.ca.as_ref()).context(
+        "the HTTP client can't be set up; it needs the system's CA certificates or worker.ca_file",
+    )?;
     let ports = Ports {
         queue: broker.clone(),
         publisher: broker.clone(),
@@ -79,7 +81,7 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
     // Nobody listening any more is fine.
     let _ = ended.send(true);
     if let Some(serving) = serving {
-        serving.await.context("the admin listener failed")??;
+        serving.await.context("the admin listener failed")?;
     }
     upkeep.abort();
     worked

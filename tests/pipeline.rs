@@ -4,6 +4,7 @@ mod batches;
 mod commands;
 mod delivery;
 mod duplicates;
+mod forged;
 mod hostile;
 mod operations;
 mod outcomes;

@@ -1,5 +1,6 @@
 //! The measurement's arithmetic, tested. A target of its own: one that measures runs no tests.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use figures::{
@@ -7,7 +8,10 @@ use figures::{
     spread_of, table, utilisation,
 };
 
+use verdicts::{Counts, End, Evidence, Key, Taken, judge};
+
 mod figures;
+mod verdicts;
 
 fn all(ms: &[u64]) -> Vec<Duration> {
     ms.iter().copied().map(Duration::from_millis).collect()
@@ -112,5 +116,103 @@ fn a_metric_is_summed_over_the_series_with_these_labels() {
         ("none", &[], 0.0),
     ] {
         assert!((metric(text, name, labels) - sum).abs() < 1e-9, "{name} {labels:?}");
+    }
+}
+
+fn key(account: &str, id: &str) -> Key {
+    (account.to_owned(), id.to_owned())
+}
+
+fn ends(of: &[&str]) -> Vec<End> {
+    let end = |text: &&str| {
+        let (status, reason) =
+            text.split_once(' ').map_or((*text, None), |(status, reason)| (status, Some(reason)));
+        End { status: status.to_owned(), reason: reason.map(str::to_owned) }
+    };
+    of.iter().map(end).collect()
+}
+
+/// The counts of one delivery of an account: how often it was published, how it ended, when it was
+/// taken, and when the store lost its data.
+fn counts_of(account: &str, times: usize, told: &[&str], taken: &[u64], losses: &[u64]) -> Counts {
+    let id = key(account, "a");
+    let published = BTreeMap::from([(id.clone(), times)]);
+    let ends = if told.is_empty() { BTreeMap::new() } else { BTreeMap::from([(id.clone(), ends(told))]) };
+    let taken: Vec<Taken> = all(taken).into_iter().map(|at| Taken { delivery: id.clone(), at }).collect();
+    judge(&Evidence {
+        published: &published,
+        ends: &ends,
+        taken: &taken,
+        pushes_nothing: &BTreeSet::new(),
+        losses: &all(losses),
+        resending: "loud",
+    })
+}
+
+#[test]
+fn each_publishing_has_one_end_and_each_end_was_published() {
+    let id = key("shop", "a");
+    for (times, told, taken, lost, invented) in [
+        (1, &["delivered"][..], &[1][..], 0, 0),
+        (2, &["delivered", "duplicate"], &[1], 0, 0),
+        (2, &["delivered"], &[1], 1, 0),
+        (1, &[], &[], 1, 0),
+        (1, &["delivered", "duplicate"], &[1], 0, 1),
+        (1, &["dead rejected"], &[], 0, 0),
+    ] {
+        let counts = counts_of("shop", times, told, taken, &[]);
+        let expected = Counts {
+            lost: vec![id.clone(); lost],
+            invented: vec![id.clone(); invented],
+            ..Counts::default()
+        };
+        assert_eq!(counts, expected, "{times} times: {told:?}");
+    }
+}
+
+#[test]
+fn an_end_of_what_nobody_published_is_invented() {
+    let ends = BTreeMap::from([(key("shop", "b"), ends(&["dead poison"]))]);
+    let nothing = BTreeSet::new();
+    let counts = judge(&Evidence {
+        published: &BTreeMap::new(),
+        ends: &ends,
+        taken: &[],
+        pushes_nothing: &nothing,
+        losses: &[],
+        resending: "loud",
+    });
+    assert_eq!(counts, Counts { invented: vec![key("shop", "b")], ..Counts::default() });
+}
+
+#[test]
+fn what_is_taken_twice_needs_an_excuse() {
+    for (account, taken, losses, twice, resent, across) in [
+        ("shop", &[1, 2][..], &[][..], 1, 0, 0),
+        ("shop", &[1, 3], &[2], 0, 0, 1),
+        ("shop", &[1, 3], &[4], 1, 0, 0),
+        ("shop", &[2, 3, 4], &[1], 1, 0, 0),
+        ("loud", &[1, 2], &[], 0, 1, 0),
+        ("shop", &[1], &[2], 0, 0, 0),
+    ] {
+        let counts = counts_of(account, 1, &["delivered"], taken, losses);
+        let found = (counts.twice.len(), counts.resent, counts.across_a_loss);
+        assert_eq!(found, (twice, resent, across), "{account} {taken:?} {losses:?}");
+    }
+}
+
+#[test]
+fn what_was_taken_is_told_and_what_is_told_was_taken() {
+    for (told, taken, losses, untold, untaken) in [
+        (&["delivered"][..], &[1][..], &[][..], 0, 0),
+        (&["dead uncertain"], &[1], &[], 0, 0),
+        (&["dead uncertain"], &[], &[], 0, 0),
+        (&["dead exhausted"], &[1], &[], 1, 0),
+        (&["expired"], &[1], &[], 1, 0),
+        (&["expired"], &[1], &[2], 0, 0),
+        (&["delivered"], &[], &[], 0, 1),
+    ] {
+        let counts = counts_of("shop", 1, told, taken, losses);
+        assert_eq!((counts.untold.len(), counts.untaken.len()), (untold, untaken), "{told:?} {taken:?}");
     }
 }

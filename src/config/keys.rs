@@ -38,6 +38,8 @@ pub enum Kind {
         /// The most addresses.
         most: usize,
     },
+    /// A PEM file with certificates of CAs, its path relative to the configuration file.
+    Roots,
     /// Where to listen: an IP address with a port, or `"off"`.
     Listen,
     /// A word of 1 to `max` of `A-Z a-z 0-9 _ -`.
@@ -126,6 +128,13 @@ const QUEUE: &[Key] = &[
         "A broker on this machine with its factory settings.",
     ),
     key(
+        "ca_file",
+        Kind::Roots,
+        None,
+        "A PEM file with CAs that amqps:// trusts beside the system's; relative to the configuration file.",
+        "Absent, the system's are trusted alone. Certificates are always checked.",
+    ),
+    key(
         "prefix",
         Kind::Word { max: 32 },
         Some(r#""paceline""#),
@@ -171,6 +180,13 @@ const STORE: &[Key] = &[
         "A Redis on this machine with its factory settings.",
     ),
     key(
+        "ca_file",
+        Kind::Roots,
+        None,
+        "A PEM file with CAs that rediss:// trusts beside the system's; relative to the configuration file.",
+        "Absent, the system's are trusted alone. Certificates are always checked.",
+    ),
+    key(
         "dedupe_ttl",
         seconds(MINUTE, 90 * DAY),
         Some(r#""7d""#),
@@ -210,6 +226,13 @@ const WORKER: &[Key] = &[
         "A request that never left is told apart from one whose outcome is unknown.",
     ),
     key(
+        "ca_file",
+        Kind::Roots,
+        None,
+        "A PEM file with CAs that requests to providers trust beside the system's; relative to the configuration file.",
+        "Absent, the system's are trusted alone: providers have public certificates, a proxy before them may not.",
+    ),
+    key(
         "lease",
         seconds(10, 10 * MINUTE),
         Some(r#""60s""#),
@@ -228,7 +251,7 @@ const WORKER: &[Key] = &[
         integer(1, 2000),
         Some("128"),
         "The most unsettled messages taken from an account's job queue, in each worker.",
-        "Enough to keep 64 requests busy; all of them come again when a worker dies.",
+        "Enough to keep 64 requests busy; all of them come again when a worker dies. Of large bodies fewer are taken: about 4 MiB of each queue.",
     ),
     key(
         "lane_prefetch",
@@ -260,10 +283,10 @@ const WORKER: &[Key] = &[
     ),
     key(
         "hold",
-        seconds(10, 20 * MINUTE),
+        seconds(10, 15 * MINUTE),
         Some(r#""4m""#),
         "A message held this long without being settled is given back to the broker.",
-        "Far below the broker's own timeout of 30 minutes, which would close the channel.",
+        "With a quarter more for giving it back, far below the broker's own timeout of 30 minutes, which would close the channel.",
     ),
     key(
         "drain",

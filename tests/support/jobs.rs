@@ -12,8 +12,16 @@ pub fn account(name: &str) -> AccountName {
 
 /// The queues of both accounts.
 pub fn places() -> Vec<Place> {
-    let of = |name, beside| Place::of_account(&account(name), &[Line::MAIN, Pool::beside(beside).line()]);
-    of("shop", "calls").into_iter().chain(of("news", "campaigns")).collect()
+    places_of("shop", "calls").into_iter().chain(places_of("news", "campaigns")).collect()
+}
+
+/// The queues of further accounts of MoEngage.
+pub fn places_beside(accounts: &[&str]) -> Vec<Place> {
+    accounts.iter().flat_map(|name| places_of(name, "campaigns")).collect()
+}
+
+fn places_of(name: &str, beside: &'static str) -> Vec<Place> {
+    Place::of_account(&account(name), &[Line::MAIN, Pool::beside(beside).line()])
 }
 
 /// A job for few devices, sent at once: exempt.

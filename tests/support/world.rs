@@ -8,44 +8,42 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
-use paceline::adapters::rabbitmq::RabbitMq;
-use paceline::adapters::system::SystemChance;
-use paceline::ports::{
-    Destination, LADDER_SECONDS, Outgoing, Place, Properties, PublishError, Publisher, Queue,
-};
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use paceline::ports::{LADDER_SECONDS, Place, Properties, PublishError};
 use paceline::simulator::{Simulator, SimulatorConfig};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-use super::jobs::places;
+use super::jobs::{places, places_beside};
 use super::rabbitmq::{self, Broker};
 use super::redis::RedisServer;
 
 mod brokers;
 mod configuration;
+mod elapsing;
+mod endings;
+mod inside;
 mod network;
-mod watch;
+mod producer;
+mod receipts;
 
 pub use brokers::NODES;
 use brokers::UsedBroker;
 pub use network::Network;
-pub use watch::{eventually, get, signal};
+pub use producer::Producer;
+use receipts::Receipts;
 
 /// The credential of the account `shop`; no log, queue or answer may hold it.
 pub const TOKEN: &str = "pw-token-that-nobody-may-see";
 /// The push key of the account `news`; no log, queue or answer may hold it.
 pub const PUSH_KEY: &str = "mo-key-that-nobody-may-see";
-const CAMPAIGN_KEY: &str = "campaign-key-of-the-tests";
-
-/// So few that whoever waits for the first ends does not take in all that come meanwhile.
-const RECEIPTS_AT_ONCE: usize = 20;
+/// The campaign key of the account `news`; no log, queue or answer may hold it.
+pub const CAMPAIGN_KEY: &str = "campaign-key-of-the-tests";
 
 /// How a world differs from the usual one.
 pub struct Options {
@@ -63,8 +61,11 @@ pub struct Options {
     pub news: &'static str,
     /// Whether workers run with short times; else with their defaults.
     pub short_times: bool,
-    /// More sections; those named here must not be among the usual ones.
+    /// More sections; those named here must not be among the usual ones. `{provider}` stands for the
+    /// providers' address.
     pub more: &'static str,
+    /// The accounts of MoEngage among them.
+    pub more_accounts: &'static [&'static str],
     /// Variables of the workers' environment.
     pub env: &'static [(&'static str, &'static str)],
     /// What the simulator differs in.
@@ -82,6 +83,7 @@ impl Default for Options {
             news: "",
             short_times: true,
             more: "",
+            more_accounts: &[],
             env: &[],
             simulator: SimulatorConfig::default(),
         }
@@ -116,9 +118,9 @@ pub struct World {
     folder: TempDir,
     env: &'static [(&'static str, &'static str)],
     prefix: String,
-    producer: Arc<RabbitMq>,
-    receipts: BTreeMap<String, Value>,
-    repeats: usize,
+    producer: Producer,
+    places: Vec<Place>,
+    receipts: Receipts,
     expected: usize,
     logs: Vec<PathBuf>,
     finished: bool,
@@ -144,8 +146,9 @@ impl World {
         let addresses = network.as_ref().map_or(direct.clone(), |network| network.through(&direct));
         let text = configuration::of(&options, &prefix, &addresses);
         std::fs::write(folder.path().join("paceline.toml"), text).expect("the configuration is written");
-        let producer = RabbitMq::start(rabbitmq::config(&url, &prefix), &places(), Arc::new(SystemChance));
-        producer.started().await.expect("the broker objects are declared");
+        let places: Vec<Place> = places().into_iter().chain(places_beside(options.more_accounts)).collect();
+        let producer = Producer::connect(&url, &prefix, &places).await;
+        let receipts = Receipts::at(format!("receipts-of-{prefix}"));
         let world = Self {
             broker,
             network,
@@ -156,14 +159,15 @@ impl World {
             env: options.env,
             prefix,
             producer,
-            receipts: BTreeMap::new(),
-            repeats: 0,
+            places,
+            receipts,
             expected: 0,
             logs: Vec::new(),
             finished: false,
             twice_allowed: 0,
         };
-        world.bind_receipts().await;
+        let channel = world.channel().await.expect("the broker is up");
+        world.receipts.bind(&channel, &world.receipts_exchange()).await;
         world
     }
 
@@ -237,32 +241,11 @@ impl World {
         self.workers.len() - 1
     }
 
-    /// Kills a worker as a crash would.
-    pub async fn kill_worker(&mut self, index: usize) {
-        let mut worker = self.workers.remove(index);
-        worker.child.kill().await.expect("the worker is killed");
-    }
-
-    /// Asks a worker to drain and returns its exit status and how long that took.
-    pub async fn drain_worker(&mut self, index: usize) -> (std::process::ExitStatus, Duration) {
-        let mut worker = self.workers.remove(index);
-        // One that has not begun to listen for signals would die of it instead of draining.
-        let url = format!("http://{}/healthz", worker.admin);
-        eventually("the worker is alive", || async { get(&url).await.is_some() }).await;
-        let started = Instant::now();
-        signal(worker.pid(), "-TERM");
-        let status = tokio::time::timeout(Duration::from_secs(60), worker.child.wait())
-            .await
-            .unwrap_or_else(|_| panic!("the worker did not end: {}", tail(&worker.log)))
-            .expect("an exit status");
-        (status, started.elapsed())
-    }
-
     /// Publishes jobs, with confirms; remembers how many deliveries are to end.
     pub async fn publish(&mut self, jobs: &[Value]) {
         let sent = jobs.iter().map(|job| {
             let account = job["account"].as_str().expect("an account").to_owned();
-            self.offer(account, job.to_string().into_bytes(), super::jobs::properties())
+            self.producer.offer(account, job.to_string().into_bytes(), super::jobs::properties())
         });
         for sent in futures_util::future::join_all(sent).await {
             sent.expect("the job is confirmed");
@@ -278,12 +261,13 @@ impl World {
         properties: Properties,
         ends: usize,
     ) -> Result<(), PublishError> {
-        self.offer(account.to_owned(), body.to_vec(), properties).await?;
+        self.producer.offer(account.to_owned(), body.to_vec(), properties).await?;
         self.expected += ends;
         Ok(())
     }
 
     /// How many deliveries are to end.
+    #[allow(dead_code, reason = "a measurement needs it not")]
     pub fn published(&self) -> usize {
         self.expected
     }
@@ -293,20 +277,11 @@ impl World {
         self.expected += ends;
     }
 
-    async fn offer(
-        &self,
-        account: String,
-        body: Vec<u8>,
-        properties: Properties,
-    ) -> Result<(), PublishError> {
-        let outgoing = Outgoing { destination: Destination::Jobs(account), body: body.into(), properties };
-        // As a producer should: what is not confirmed is published again with the same message_id.
-        loop {
-            match self.producer.publish(outgoing.clone()).await {
-                Err(PublishError::Unconfirmed(_)) => sleep(Duration::from_millis(50)).await,
-                other => return other,
-            }
-        }
+    /// The producer, to publish beside what the test does; it says with [`World::expect_more`] how
+    /// many deliveries are to end.
+    #[allow(dead_code, reason = "a measurement uses it")]
+    pub fn producer(&self) -> Producer {
+        self.producer.clone()
     }
 
     /// Waits until so many distinct ends were told, over the whole test.
@@ -324,9 +299,8 @@ impl World {
                 self.receipts.len(),
                 self.logs()
             );
-            if self.collect().await == 0 {
-                sleep(Duration::from_millis(50)).await;
-            }
+            self.collect().await;
+            sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -337,17 +311,17 @@ impl World {
 
     /// The receipts so far, one for each end.
     pub fn receipts(&self) -> Vec<&Value> {
-        self.receipts.values().collect()
+        self.receipts.iter().collect()
     }
 
     /// How many receipts have a status.
     pub fn count(&self, status: &str) -> usize {
-        self.receipts.values().filter(|receipt| receipt["status"] == status).count()
+        self.receipts.iter().filter(|receipt| receipt["status"] == status).count()
     }
 
     /// The receipts of one delivery.
     pub fn receipts_of(&self, id: &str) -> Vec<&Value> {
-        self.receipts.values().filter(|receipt| receipt["transactionId"] == id).collect()
+        self.receipts.iter().filter(|receipt| receipt["transactionId"] == id).collect()
     }
 
     /// What a worker serves at a path of its admin listener.
@@ -379,7 +353,7 @@ impl World {
 
     /// How many messages wait in each queue that must be empty at the end.
     pub async fn depths(&self) -> Vec<(String, u64)> {
-        let places: Vec<Place> = std::iter::once(Place::Due).chain(places()).collect();
+        let places: Vec<Place> = std::iter::once(Place::Due).chain(self.places.iter().cloned()).collect();
         let depths = self.producer.depths(&places).await;
         let mut found: Vec<(String, u64)> = places
             .iter()
@@ -409,7 +383,7 @@ impl World {
             let (status, _) = self.drain_worker(0).await;
             assert!(status.success(), "a worker ended with {status}: {}", self.logs());
         }
-        while self.collect().await > 0 {}
+        self.collect_all().await;
         assert_eq!(self.receipts.len(), self.expected, "each delivery has exactly one end\n{}", self.logs());
         self.assert_one_delivery_for_each_id();
         let left = self.left_behind().await;
@@ -423,7 +397,7 @@ impl World {
     }
 
     async fn left_behind(&self) -> Vec<(String, u64)> {
-        self.producer.up().wait_for(|up| *up).await.expect("a producer");
+        self.producer.connected().await;
         self.depths().await.into_iter().filter(|(_, depth)| *depth > 0).collect()
     }
 
@@ -433,10 +407,23 @@ impl World {
         self.twice_allowed += under_way;
     }
 
+    /// Says that so many deliveries were accepted twice where their account or a loss of the store's
+    /// data allows it.
+    #[allow(dead_code, reason = "a measurement uses it")]
+    pub fn was_resent(&mut self, deliveries: usize) {
+        self.twice_allowed += deliveries;
+    }
+
+    /// How many receipts came again.
+    #[allow(dead_code, reason = "a measurement uses it")]
+    pub fn repeats(&self) -> usize {
+        self.receipts.repeats()
+    }
+
     fn assert_one_delivery_for_each_id(&self) {
         let mut delivered = BTreeSet::new();
         let mut again = Vec::new();
-        for receipt in self.receipts.values().filter(|receipt| receipt["status"] == "delivered") {
+        for receipt in self.receipts.iter().filter(|receipt| receipt["status"] == "delivered") {
             let id = (receipt["account"].to_string(), receipt["transactionId"].to_string());
             if !delivered.insert(id.clone()) {
                 again.push(id);
@@ -468,7 +455,7 @@ impl World {
         let logs = self.logs();
         for secret in [TOKEN, PUSH_KEY, CAMPAIGN_KEY] {
             assert!(!logs.contains(secret), "a log holds a credential");
-            for receipt in self.receipts.values() {
+            for receipt in self.receipts.iter() {
                 assert!(!receipt.to_string().contains(secret), "a receipt holds a credential");
             }
         }
@@ -488,73 +475,33 @@ impl World {
         self.broker.channel().await
     }
 
-    fn receipts_queue(&self) -> String {
-        format!("receipts-of-{}", self.prefix)
-    }
-
-    async fn bind_receipts(&self) {
-        let channel = self.channel().await.expect("the broker is up");
-        let queue = self.receipts_queue();
-        // On one node of a cluster only, it would be lost with it, and what is bound to it as well.
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        channel
-            .queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), arguments)
-            .await
-            .expect("a queue for receipts");
-        self.bind_to_receipts(&channel, &queue).await;
-    }
-
     /// Leads every receipt of this world to a queue.
+    #[allow(dead_code, reason = "a measurement uses it")]
     pub async fn bind_to_receipts(&self, channel: &lapin::Channel, queue: &str) {
-        let exchange = format!("{}.receipts", self.prefix);
-        channel
-            .queue_bind(
-                queue.into(),
-                exchange.as_str().into(),
-                "#".into(),
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .expect("a binding for receipts");
+        receipts::bind(channel, queue, &self.receipts_exchange()).await;
     }
 
-    /// Takes in some of the receipts there are, and says how many; a broker that is down has none for
-    /// now. Those of which the ack is lost come again.
-    async fn collect(&mut self) -> usize {
-        let Ok(channel) = self.channel().await else { return 0 };
-        let queue = self.receipts_queue();
-        let (mut count, mut last) = (0, None);
-        while count < RECEIPTS_AT_ONCE
-            && let Ok(Some(got)) = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await
-        {
-            (count, last) = (count + 1, Some(got.delivery.delivery_tag));
-            let receipt: Value = serde_json::from_slice(&got.data).expect("a receipt is JSON");
-            let id = got.properties.message_id().as_ref().expect("a receipt has an id").to_string();
-            match self.receipts.get(&id) {
-                None => {
-                    self.receipts.insert(id, receipt);
-                }
-                Some(first) => {
-                    self.repeats += 1;
-                    let fields =
-                        ["transactionId", "jobId", "account", "operation", "status", "reason", "messageCode"];
-                    // Sent once more after the store lost its data, it has another code.
-                    let fields = if self.twice_allowed > 0 { &fields[..6] } else { &fields[..] };
-                    // What was read twice may have changed in between, but it must not be missing.
-                    assert_eq!(first["response"].is_null(), receipt["response"].is_null(), "{receipt}");
-                    for &field in fields {
-                        assert_eq!(first[field], receipt[field], "a receipt that repeats says the same");
-                    }
-                }
+    fn receipts_exchange(&self) -> String {
+        format!("{}.receipts", self.prefix)
+    }
+
+    /// Takes in receipts; a broker that is down has none for now.
+    pub async fn collect(&mut self) {
+        let Ok(channel) = self.channel().await else { return };
+        let _ = self.receipts.take_in(&channel, self.twice_allowed > 0).await;
+        let _ = channel.close(200, "done".into()).await;
+    }
+
+    async fn collect_all(&mut self) {
+        loop {
+            self.collect().await;
+            let channel = self.channel().await.expect("the broker is up");
+            let waiting = self.receipts.waiting(&channel).await.expect("the broker is up");
+            let _ = channel.close(200, "looked".into()).await;
+            if waiting == 0 {
+                return;
             }
         }
-        if let Some(last) = last {
-            let _ = channel.basic_ack(last, BasicAckOptions { multiple: true }).await;
-        }
-        let _ = channel.close(200, "done".into()).await;
-        count
     }
 }
 
@@ -573,9 +520,11 @@ fn deliveries_of(job: &Value) -> usize {
     job["payload"]["notifications"].as_array().map_or(1, Vec::len)
 }
 
-fn text_of(value: &AMQPValue) -> Option<String> {
+fn text_of(value: &lapin::types::AMQPValue) -> Option<String> {
     match value {
-        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        lapin::types::AMQPValue::LongString(text) => {
+            Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
+        }
         _ => None,
     }
 }
@@ -584,4 +533,28 @@ fn tail(log: &PathBuf) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n") + "\n"
+}
+
+/// Sends a signal to a process of this test.
+pub fn signal(pid: u32, name: &str) {
+    let status =
+        std::process::Command::new("kill").args([name, &pid.to_string()]).status().expect("kill runs");
+    assert!(status.success(), "no process {pid}");
+}
+
+/// What an address serves; `None` while nobody listens.
+pub async fn get(url: &str) -> Option<(u16, String)> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let response = reqwest::Client::new().get(url).timeout(Duration::from_secs(5)).send().await.ok()?;
+    let status = response.status().as_u16();
+    Some((status, response.text().await.ok()?))
+}
+
+/// Waits for a condition, a minute at most.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -1,0 +1,105 @@
+//! What a run with faults came to: each publishing against its ends, each end against what the
+//! providers took. Pure, so that what a measurement rests on is itself tested
+//! (`cargo test --test figures`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A delivery: its account and its id.
+pub type Key = (String, String);
+
+/// An end that a receipt told of, however often it was repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    pub status: String,
+    pub reason: Option<String>,
+}
+
+/// A push that a provider took, at this time of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    pub delivery: Key,
+    pub at: Duration,
+}
+
+/// The counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Publishings of a delivery without an end.
+    pub lost: Vec<Key>,
+    /// Ends beyond the publishings, or of what nobody published.
+    pub invented: Vec<Key>,
+    /// Told as delivered, and never taken.
+    pub untaken: Vec<Key>,
+    /// Taken, and told as neither delivered nor uncertain.
+    pub untold: Vec<Key>,
+    /// Taken twice without an excuse.
+    pub twice: Vec<Key>,
+    /// Taken twice by an account that asks for it.
+    pub resent: usize,
+    /// Taken before and after the store lost its data.
+    pub across_a_loss: usize,
+}
+
+/// What the counts are made from.
+pub struct Evidence<'a> {
+    /// How often each delivery was published.
+    pub published: &'a BTreeMap<Key, usize>,
+    /// The ends that were told.
+    pub ends: &'a BTreeMap<Key, Vec<End>>,
+    /// What the providers took, of operations that push.
+    pub taken: &'a [Taken],
+    /// Deliveries of operations that push nothing.
+    pub pushes_nothing: &'a BTreeSet<Key>,
+    /// When the store lost its data.
+    pub losses: &'a [Duration],
+    /// The account that sends again what may have been sent.
+    pub resending: &'a str,
+}
+
+/// Counts.
+pub fn judge(evidence: &Evidence<'_>) -> Counts {
+    let mut counts = Counts::default();
+    count_ends(evidence, &mut counts);
+    let mut times: BTreeMap<&Key, Vec<Duration>> = BTreeMap::new();
+    for taken in evidence.taken {
+        times.entry(&taken.delivery).or_default().push(taken.at);
+    }
+    for (delivery, at) in &times {
+        count_taken(evidence, delivery, at, &mut counts);
+    }
+    for (delivery, ends) in evidence.ends {
+        let told = ends.iter().any(|end| end.status == "delivered");
+        if told && !times.contains_key(delivery) && !evidence.pushes_nothing.contains(delivery) {
+            counts.untaken.push(delivery.clone());
+        }
+    }
+    counts
+}
+
+fn count_ends(evidence: &Evidence<'_>, counts: &mut Counts) {
+    for (delivery, publishings) in evidence.published {
+        let ends = evidence.ends.get(delivery).map_or(0, Vec::len);
+        counts.lost.extend((ends..*publishings).map(|_| delivery.clone()));
+        counts.invented.extend((*publishings..ends).map(|_| delivery.clone()));
+    }
+    let unknown = evidence.ends.iter().filter(|(delivery, _)| !evidence.published.contains_key(*delivery));
+    counts.invented.extend(unknown.flat_map(|(delivery, ends)| ends.iter().map(|_| delivery.clone())));
+}
+
+fn count_taken(evidence: &Evidence<'_>, delivery: &Key, at: &[Duration], counts: &mut Counts) {
+    let first = at.iter().min().copied().unwrap_or_default();
+    let last = at.iter().max().copied().unwrap_or_default();
+    let lost_between = evidence.losses.iter().any(|loss| (first..=last).contains(loss));
+    match (at.len() > 1, delivery.0 == evidence.resending, lost_between) {
+        (false, _, _) => {}
+        (true, true, _) => counts.resent += 1,
+        (true, false, true) => counts.across_a_loss += 1,
+        (true, false, false) => counts.twice.push(delivery.clone()),
+    }
+    let told = |end: &End| end.status == "delivered" || end.reason.as_deref() == Some("uncertain");
+    let forgotten = evidence.losses.iter().any(|loss| *loss >= first);
+    if !forgotten && !evidence.ends.get(delivery).is_some_and(|ends| ends.iter().any(told)) {
+        counts.untold.push(delivery.clone());
+    }
+}

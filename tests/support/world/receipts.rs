@@ -1,0 +1,135 @@
+//! The receipts of a world, as a producer that consumes them sees them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Consumer};
+use serde_json::Value;
+use tokio::time::{Instant, timeout};
+
+/// So many are taken in at once, and no further one is waited for longer than this.
+const AT_ONCE: u16 = 2_000;
+const IDLE: Duration = Duration::from_millis(50);
+
+/// Whoever waits for the first ends does not wait here for all that come meanwhile.
+const LONGEST: Duration = Duration::from_millis(300);
+
+/// What a receipt that repeats must say again; the last one not where the store lost its data, and a
+/// delivery may have been sent once more.
+const LASTING: [&str; 7] =
+    ["transactionId", "jobId", "account", "operation", "status", "reason", "messageCode"];
+
+/// The receipts so far.
+pub struct Receipts {
+    queue: String,
+    told: BTreeMap<String, Value>,
+    repeats: usize,
+}
+
+impl Receipts {
+    /// Receipts that were led to a queue, none of them taken in yet.
+    pub fn at(queue: String) -> Self {
+        Self { queue, told: BTreeMap::new(), repeats: 0 }
+    }
+
+    /// How many distinct ones there are.
+    pub fn len(&self) -> usize {
+        self.told.len()
+    }
+
+    /// Each of them once.
+    pub fn iter(&self) -> impl Iterator<Item = &Value> {
+        self.told.values()
+    }
+
+    /// How often one came again.
+    pub fn repeats(&self) -> usize {
+        self.repeats
+    }
+
+    /// Makes the queue, and leads every receipt of the exchange to it.
+    pub async fn bind(&self, channel: &Channel, exchange: &str) {
+        // On one node of a cluster only, it would be lost with it, and what is led to it as well.
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        channel
+            .queue_declare(self.queue.as_str().into(), QueueDeclareOptions::durable(), arguments)
+            .await
+            .expect("a queue for receipts");
+        bind(channel, &self.queue, exchange).await;
+    }
+
+    /// How many wait to be taken in.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub async fn waiting(&self, channel: &Channel) -> lapin::Result<u32> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare(self.queue.as_str().into(), options, FieldTable::default()).await?;
+        Ok(queue.message_count())
+    }
+
+    /// Takes in some of those that wait. Those of which the ack is lost come again, and so do those
+    /// that came too late to be read, when the channel is closed.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub async fn take_in(&mut self, channel: &Channel, forgiving: bool) -> lapin::Result<()> {
+        channel.basic_qos(AT_ONCE, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        let mut consumer = channel
+            .basic_consume(self.queue.as_str().into(), "".into(), options, FieldTable::default())
+            .await?;
+        let taken = self.read(&mut consumer, forgiving).await;
+        if let Some(last) = taken {
+            channel.basic_ack(last, BasicAckOptions { multiple: true }).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads while more come; the tag of the last one.
+    async fn read(&mut self, consumer: &mut Consumer, forgiving: bool) -> Option<u64> {
+        let mut taken = None;
+        let end = Instant::now() + LONGEST;
+        for _ in 0..AT_ONCE {
+            if Instant::now() > end {
+                break;
+            }
+            let Ok(Some(Ok(got))) = timeout(IDLE, consumer.next()).await else { break };
+            let receipt = serde_json::from_slice(&got.data).expect("a receipt is JSON");
+            let id = got.properties.message_id().as_ref().expect("a receipt has an id").to_string();
+            // One that this test took before and could not ack is no repeat.
+            self.repeats += usize::from(self.told.contains_key(&id) && !got.redelivered);
+            self.note(id, receipt, forgiving);
+            taken = Some(got.delivery_tag);
+        }
+        taken
+    }
+
+    fn note(&mut self, id: String, receipt: Value, forgiving: bool) {
+        let Some(first) = self.told.get(&id) else {
+            self.told.insert(id, receipt);
+            return;
+        };
+        // What was read twice may have changed in between, but it must not be missing.
+        assert_eq!(first["response"].is_null(), receipt["response"].is_null(), "{receipt}");
+        let fields = if forgiving { &LASTING[..6] } else { &LASTING[..] };
+        for &field in fields {
+            assert_eq!(first[field], receipt[field], "a receipt that repeats says the same");
+        }
+    }
+}
+
+/// Leads every receipt of an exchange to a queue.
+pub async fn bind(channel: &Channel, queue: &str, exchange: &str) {
+    let options = QueueBindOptions::default();
+    channel
+        .queue_bind(queue.into(), exchange.into(), "#".into(), options, FieldTable::default())
+        .await
+        .expect("a binding for receipts");
+}
