@@ -293,7 +293,7 @@ async fn a_message_arrives_with_all_that_belongs_to_it<B: Bench>() {
         correlation_id: Some("c-1".into()),
         timestamp: Some(Timestamp::from_second(1_700_000_000).unwrap()),
         content_type: Some("application/json".into()),
-        headers: vec![("paceline-a".into(), "1".into()), ("traceparent".into(), "00-ü-01".into())],
+        headers: vec![("order".into(), "1".into()), ("traceparent".into(), "00-ü-01".into())],
     };
     let body = Bytes::from(vec![b'x'; 300_000]);
     let message = Outgoing {
