@@ -41,6 +41,7 @@ mod support {
     pub mod proxy;
     pub mod rabbitmq;
     pub mod redis;
+    pub mod tls;
     pub mod world;
 }
 

@@ -16,9 +16,18 @@ pub const VARIABLES: [&str; 2] = ["PACELINE_LOG", "RUST_LOG"];
 /// meets, which logs an error for each connection that ends.
 const QUIETER: &str = "lapin=off,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,redis=warn,h2=warn";
 
-/// Where the broker's library logs messages that come back, whole: bodies and device tokens stay
-/// out of logs, whatever level anybody asks for.
+/// Where the broker's library logs messages that come back, whole.
 const NEVER_LOGGED: &str = "lapin::returned_messages";
+
+/// Whether an event can't hold what belongs in no log, whatever level anybody asks for. Below `info`
+/// libraries print what goes through them: addresses with passwords, frames with bodies and tokens.
+fn is_harmless(metadata: &tracing::Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let ours = target == OURS || target.strip_prefix(OURS).is_some_and(|rest| rest.starts_with("::"));
+    ours || (*metadata.level() <= tracing::Level::INFO && !target.starts_with(NEVER_LOGGED))
+}
+
+const OURS: &str = env!("CARGO_CRATE_NAME");
 
 /// Makes this process log to standard error. Once in a process; a second time is an error, as is a
 /// variable that can't be read.
@@ -37,7 +46,7 @@ fn filter(level: &str, environment: &Environment) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(text).with_context(|| format!("the environment variable {name}"))
 }
 
-/// `debug` and `trace` mean ours; a library's are asked for by name in a variable.
+/// A library's own `info` is asked for by name in a variable.
 fn quieter(level: &str) -> String {
     if level == "error" { level.to_owned() } else { format!("{level},{QUIETER}") }
 }
@@ -57,8 +66,7 @@ where
         }
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
     };
-    let harmless = filter_fn(|metadata| !metadata.target().starts_with(NEVER_LOGGED));
-    Box::new(registry().with(layer).with(filter).with(harmless))
+    Box::new(registry().with(layer).with(filter).with(filter_fn(is_harmless)))
 }
 
 #[cfg(test)]
@@ -90,6 +98,8 @@ mod tests {
             tracing::info!(target: "lapin::channel", "a frame");
             tracing::debug!(target: "paceline::worker", "a detail");
             tracing::error!(target: "lapin::returned_messages", "a whole message");
+            tracing::debug!(target: "lapin::channels", "a whole message in a frame");
+            tracing::trace!(target: "paceline_like::library", "a whole message of another");
         });
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
     }
@@ -119,6 +129,7 @@ mod tests {
             ("info", Environment::of([("PACELINE_LOG", "")]), 1),
             ("info", Environment::of([("PACELINE_LOG", "lapin::returned_messages=trace")]), 0),
             ("info", Environment::of([("PACELINE_LOG", "trace")]), 3),
+            ("info", Environment::of([("PACELINE_LOG", "lapin=trace")]), 1),
         ];
         for (level, environment, expected) in cases {
             let text = logged(LogFormat::Human, level, &environment);

@@ -157,8 +157,8 @@ pub enum PublishError {
     /// No queue takes it. Final until somebody makes one.
     #[error("no queue takes it")]
     Unroutable,
-    /// The queue is full. Another try may work.
-    #[error("the queue is full (the broker refused it)")]
+    /// The queue is full, or has no leader for now. Another try may work.
+    #[error("the broker refused it: the queue is full, or has no leader")]
     Refused,
     /// The broker can't be reached, is blocked by an alarm, or did not confirm in time; the
     /// message may arrive all the same.

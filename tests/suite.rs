@@ -2,7 +2,9 @@
 
 mod completeness;
 mod contract;
+mod dependencies;
 mod faults;
 mod pipeline;
 mod rules;
+mod security;
 mod support;

@@ -4,4 +4,5 @@ pub mod jobs;
 pub mod proxy;
 pub mod rabbitmq;
 pub mod redis;
+pub mod tls;
 pub mod world;

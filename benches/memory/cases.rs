@@ -19,58 +19,74 @@ pub struct Case {
     pub word: &'static str,
     /// Names it for people.
     pub what: &'static str,
+    /// What it may take, in MiB.
+    pub most: f64,
     pub world: fn() -> BoxFuture<'static, World>,
     /// Publishes, starts the worker, lets it work.
     pub drive: for<'a> fn(&'a mut World) -> BoxFuture<'a, ()>,
 }
 
+/// What a worker may take with ordinary bodies, in MiB.
+const USUAL: f64 = 64.0;
+/// With the largest ones: about four of each queue are in hand, each of them up to five times (as it
+/// came, read, as a request, on its way to the broker, in a socket's buffer).
+const LARGE: f64 = 80.0;
+
 pub const CASES: [Case; 9] = [
-    Case { word: "idle", what: "idle", world: usual, drive: |world| idle(world).boxed() },
+    Case { word: "idle", what: "idle", most: USUAL, world: usual, drive: |world| idle(world).boxed() },
     Case {
         word: "short",
         what: "1,000 counted jobs waiting, 600 a minute",
+        most: USUAL,
         world: usual,
         drive: |world| counted(world, 1_000).boxed(),
     },
     Case {
         word: "long",
         what: "1,000,000 counted jobs waiting, 600 a minute",
+        most: USUAL,
         world: usual,
         drive: |world| counted(world, long()).boxed(),
     },
     Case {
         word: "bodies",
         what: "2,000 jobs of 1 MiB, half of them exempt",
+        most: LARGE,
         world: usual,
         drive: |world| bodies(world).boxed(),
     },
     Case {
         word: "hangs",
         what: "a provider that accepts and never answers, 5,000 exempt jobs",
+        most: USUAL,
         world: hanging,
         drive: |world| exempt(world).boxed(),
     },
     Case {
         word: "unheard",
         what: "receipts that nobody is bound to, 5,000 exempt jobs",
+        most: USUAL,
         world: usual,
         drive: |world| unheard(world).boxed(),
     },
     Case {
         word: "full",
         what: "receipts that a full queue refuses, 5,000 exempt jobs",
+        most: USUAL,
         world: usual,
         drive: |world| full(world).boxed(),
     },
     Case {
         word: "store",
         what: "a store that stands still, 5,000 exempt jobs",
+        most: USUAL,
         world: usual,
         drive: |world| store(world).boxed(),
     },
     Case {
         word: "blocked",
         what: "a broker that blocks publishers, 5,000 exempt jobs",
+        most: USUAL,
         world: usual,
         drive: |world| blocked(world).boxed(),
     },
@@ -123,8 +139,11 @@ async fn counted(world: &mut World, jobs: usize) {
 async fn bodies(world: &mut World) {
     let text = "x".repeat(1_000_000);
     let large = |n: usize| {
-        let mut job =
-            if n % 2 == 0 { exempt_job(&format!("b-{n}")) } else { counted_job(&format!("b-{n}"), "normal") };
+        let mut job = if n.is_multiple_of(2) {
+            exempt_job(&format!("b-{n}"))
+        } else {
+            counted_job(&format!("b-{n}"), "normal")
+        };
         job["payload"]["notifications"][0]["data"] = json!({ "text": text });
         job
     };

@@ -58,7 +58,7 @@ pub const NEVER_LOGGED: &str = "lapin::returned_messages";
 /// A [`DeclareError`] that names the object and says what to do; what was declared before it stays.
 pub async fn declare(config: &QueueConfig, places: &[Place]) -> Result<Vec<Object>, DeclareError> {
     let objects = topology(&config.prefix, places);
-    let link = Link::open(config, &format!("{} topology", config.prefix)).await?;
+    let link = Link::open(config, &format!("{} topology", config.prefix), 0).await?;
     let declared = declare_over(&link, &objects).await;
     link.close().await;
     declared.map(|()| objects)
@@ -207,12 +207,14 @@ impl Drop for RabbitMq {
 async fn keep_up(shared: Arc<Shared>, role: Role) {
     let mut pauses = Pauses::new(shared.config.reconnect_max);
     let mut phase = shared.phase.subscribe();
+    let mut losses = 0;
     while !over(*phase.borrow_and_update(), role) {
         let begun = Instant::now();
-        match work(&shared, role).await {
+        match work(&shared, role, losses).await {
             Ok(()) => continue,
             Err(failure) => tell(&shared, role, &failure),
         }
+        losses = losses.wrapping_add(1);
         // A connection that breaks again and again as soon as it is up is paced like one that
         // can't be made.
         if begun.elapsed() > shared.config.reconnect_max {
@@ -260,10 +262,10 @@ fn tell(shared: &Shared, role: Role, failure: &Failure) {
 }
 
 /// Connects, declares, and works until the connection or the work ends. `Ok` at the end of all.
-async fn work(shared: &Arc<Shared>, role: Role) -> Result<(), Failure> {
+async fn work(shared: &Arc<Shared>, role: Role, losses: usize) -> Result<(), Failure> {
     let name = format!("{} {} (process {})", shared.config.prefix, role.as_str(), std::process::id());
     let link = tokio::select! {
-        link = Link::open(&shared.config, &name) => link.map_err(|error| Failure::Refused(error.into()))?,
+        link = Link::open(&shared.config, &name, losses) => link.map_err(|error| Failure::Refused(error.into()))?,
         () = closed(shared) => return Ok(()),
     };
     let link = Arc::new(link);
@@ -344,7 +346,7 @@ async fn publish_over(shared: &Arc<Shared>, link: &Arc<Link>) -> String {
     *lock(&shared.outlet) = Some(Outlet { requests: sender, blocked: link.blocked.clone() });
     let limits = Limits { batch: shared.config.publish_batch.max(1), timeout: shared.config.publish_timeout };
     tokio::select! {
-        end = publish::serve(link, &channel, &mut requests, &shared.config.prefix, limits) => end,
+        end = publish::serve(link, channel, &mut requests, &shared.config.prefix, limits) => end,
         () = follow_blocked(shared, link) => "the connection ended".into(),
     }
 }

@@ -75,28 +75,25 @@ fn certificate_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Cert
 }
 
 fn explain(problem: &CertificateError, Keys { ca, address }: Keys) -> String {
-    match problem {
-        CertificateError::UnknownIssuer => {
-            format!(
-                "the server's certificate is of no CA that is trusted here; if it is a private one, name its file in {ca}"
-            )
+    let (what, remedy) = match problem {
+        // A bad signature is that of another CA under the same name: one that was made anew.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            ("is of no CA that is trusted here", format!("if it is a private one, name its file in {ca}"))
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!(
-                "the server's certificate is for another host ({problem}); {address} must use a name of the certificate"
-            )
+            ("is for another host", format!("{address} must use a name that stands in it"))
         }
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => {
-            format!("the server's certificate is not valid now ({problem}); renew it, or mend the clock")
+            ("is not valid now", "renew it, or mend the clock".to_owned())
         }
-        // Not ours, and it may grow: whatever else is wrong with a certificate.
-        other => format!(
-            "the server's certificate can't be accepted ({other}); {ca} names the CAs trusted beside the system's"
-        ),
-    }
+        // The library's list, which may grow: whatever else is wrong with a certificate.
+        _ => ("can't be accepted", format!("{ca} names CAs that are trusted beside the system's")),
+    };
+    // The remedy first: a long list of names may be cut off.
+    format!("the server's certificate {what}; {remedy} ({problem})")
 }
 
 #[cfg(test)]
@@ -120,6 +117,7 @@ mod tests {
         };
         let cases = [
             (CertificateError::UnknownIssuer, vec!["no CA that is trusted", "queue.ca_file"]),
+            (CertificateError::BadSignature, vec!["no CA that is trusted", "queue.ca_file"]),
             (names, vec!["broker.example", "other.example", "queue.url"]),
             (CertificateError::NotValidForName, vec!["another host", "queue.url"]),
             (CertificateError::Expired, vec!["not valid now", "renew"]),

@@ -269,7 +269,9 @@ fn describe(error: &PublishError) -> String {
             "no queue takes it: is its account configured, and was `paceline topology` or a worker run?"
                 .to_owned()
         }
-        PublishError::Refused => "the account's queue is full, the broker refused it".to_owned(),
+        PublishError::Refused => {
+            "the broker refused it: the account's queue is full, or has no leader".to_owned()
+        }
         PublishError::Unconfirmed(why) => {
             format!("the broker did not confirm it, it may have arrived all the same: {why}")
         }

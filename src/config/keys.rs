@@ -124,7 +124,7 @@ const QUEUE: &[Key] = &[
         "url",
         Kind::Addresses { schemes: &["amqp", "amqps"], most: 16 },
         Some(r#""amqp://guest:guest@127.0.0.1:5672/%2f""#),
-        "Addresses of the broker's nodes, comma separated, tried in turn; or \"embedded:FILE\" for none.",
+        "Addresses of the broker's nodes, comma separated, tried in turn, after a loss the next first; or \"embedded:FILE\" for none.",
         "A broker on this machine with its factory settings.",
     ),
     key(
@@ -251,7 +251,7 @@ const WORKER: &[Key] = &[
         integer(1, 2000),
         Some("128"),
         "The most unsettled messages taken from an account's job queue, in each worker.",
-        "Enough to keep 64 requests busy; all of them come again when a worker dies.",
+        "Enough to keep 64 requests busy; all of them come again when a worker dies. Of large bodies fewer are taken: about 4 MiB of each queue.",
     ),
     key(
         "lane_prefetch",
@@ -283,10 +283,10 @@ const WORKER: &[Key] = &[
     ),
     key(
         "hold",
-        seconds(10, 20 * MINUTE),
+        seconds(10, 15 * MINUTE),
         Some(r#""4m""#),
         "A message held this long without being settled is given back to the broker.",
-        "Far below the broker's own timeout of 30 minutes, which would close the channel.",
+        "With a quarter more for giving it back, far below the broker's own timeout of 30 minutes, which would close the channel.",
     ),
     key(
         "drain",

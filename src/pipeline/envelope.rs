@@ -283,6 +283,15 @@ pub fn carried_crashes(properties: &Properties) -> u32 {
     number(properties.header(CRASHES)).filter(|_| own).unwrap_or(0).min(MAX_COUNT)
 }
 
+/// Adds what the broker counted for a message, where that is one of ours, to what it carries: it is
+/// about to be published anew, which the broker does not count on.
+pub fn keep_crashes(properties: &mut Properties, redeliveries: u32) {
+    if properties.header(INSTANCE).is_some() {
+        let crashes = carried_crashes(properties).saturating_add(redeliveries).min(MAX_COUNT);
+        properties.set_header(CRASHES, crashes.to_string());
+    }
+}
+
 fn number<T: std::str::FromStr>(text: Option<&str>) -> Option<T> {
     text?.parse().ok()
 }
@@ -416,6 +425,14 @@ mod tests {
         properties.set_header(UNRESOLVED, i64::MIN.to_string());
         let foreign = Envelope::read(&properties, now(), &Fixed);
         assert_eq!((foreign.remembered, foreign.crashes), (History::default(), 0));
+        let mut kept = properties.clone();
+        keep_crashes(&mut kept, 3);
+        assert_eq!(kept, properties, "somebody else's header");
+        let mut own = Properties::default();
+        own.set_header(INSTANCE, "m/0");
+        keep_crashes(&mut own, 2);
+        keep_crashes(&mut own, 3);
+        assert_eq!(carried_crashes(&own), 5);
         properties.set_header(INSTANCE, "m/0");
         let ours = Envelope::read(&properties, now(), &Fixed);
         assert_eq!((ours.remembered.requests, ours.remembered.unresolved_ms), (MAX_COUNT, None));

@@ -1,5 +1,6 @@
 //! Reading what a provider answers, as far as providers are alike: HTTP statuses, waits, texts.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -65,14 +66,19 @@ fn found<'a>(
     words: impl IntoIterator<Item = &'a str>,
 ) -> Vec<(usize, usize)> {
     let starts = Starts::of(text, head);
-    let candidates: HashSet<&str> =
-        hidden.into_iter().filter(|value| value.len() >= SHORTEST_MASKED && starts.may_hold(value)).collect();
+    let hidden = as_written(hidden);
+    let candidates: HashSet<&str> = hidden
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|value| value.len() >= SHORTEST_MASKED && starts.may_hold(value))
+        .collect();
     if candidates.len() > MOST_SEARCHED {
         return vec![(0, text.len())];
     }
-    let places = |value: &'a str| {
+    let places = |value: &str| {
         let end = text.floor_char_boundary(head.len() + value.len());
-        text[..end].match_indices(value).map(|(start, value)| (start, start + value.len()))
+        let matches = text[..end].match_indices(value).map(|(start, value)| (start, start + value.len()));
+        matches.collect::<Vec<_>>()
     };
     let alone = |&(start, end): &(usize, usize)| {
         !text[..start].ends_with(char::is_alphanumeric) && !text[end..].starts_with(char::is_alphanumeric)
@@ -123,22 +129,45 @@ fn masked(head: &str, stretches: &[(usize, usize)]) -> String {
     masked
 }
 
+/// The values, and beside them what JSON writes for those that have a quote, a backslash or a control
+/// character: so they stand in a request, which an answer may quote.
+fn as_written<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<Cow<'a, str>> {
+    let quoted = |value: &str| {
+        let differs = value.bytes().any(|b| matches!(b, b'"' | b'\\' | 0..0x20));
+        differs
+            .then(|| Value::from(value).to_string())
+            .map(|json| Cow::Owned(json[1..json.len() - 1].to_owned()))
+    };
+    values.into_iter().flat_map(|value| std::iter::once(Cow::Borrowed(value)).chain(quoted(value))).collect()
+}
+
+/// A text of a provider without these secrets, else as it came.
+pub(super) fn mask_text(text: &str, secrets: &[&str]) -> String {
+    mask_written(text.to_owned(), &as_written(secrets.iter().copied()))
+}
+
+fn mask_written(text: String, secrets: &[Cow<'_, str>]) -> String {
+    let inside = secrets.iter().filter(|secret| !secret.is_empty() && text.contains(secret.as_ref()));
+    let places = inside.flat_map(|secret| text.match_indices(secret.as_ref()));
+    let mut stretches: Vec<_> = places.map(|(start, secret)| (start, start + secret.len())).collect();
+    stretches.sort_unstable();
+    if stretches.is_empty() { text } else { masked(&text, &stretches) }
+}
+
 /// A value of a provider without these secrets, in texts and in names, at any depth; else as it came.
 /// Whatever answers at a configured address could send a request's credentials back.
 pub(super) fn mask(value: Value, secrets: &[&str]) -> Value {
-    let masked = |text: String| {
-        let inside = secrets.iter().filter(|secret| !secret.is_empty() && text.contains(**secret));
-        let places = inside.flat_map(|secret| text.match_indices(*secret));
-        let mut stretches: Vec<_> = places.map(|(start, secret)| (start, start + secret.len())).collect();
-        stretches.sort_unstable();
-        if stretches.is_empty() { text } else { self::masked(&text, &stretches) }
-    };
+    mask_all(value, &as_written(secrets.iter().copied()))
+}
+
+fn mask_all(value: Value, secrets: &[Cow<'_, str>]) -> Value {
     match value {
-        Value::String(text) => masked(text).into(),
-        Value::Array(list) => list.into_iter().map(|item| mask(item, secrets)).collect(),
-        Value::Object(object) => {
-            object.into_iter().map(|(name, value)| (masked(name), mask(value, secrets))).collect()
-        }
+        Value::String(text) => mask_written(text, secrets).into(),
+        Value::Array(list) => list.into_iter().map(|item| mask_all(item, secrets)).collect(),
+        Value::Object(object) => object
+            .into_iter()
+            .map(|(name, value)| (mask_written(name, secrets), mask_all(value, secrets)))
+            .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }
@@ -392,6 +421,19 @@ mod tests {
         // A value must not survive in part because the cut went through it.
         let cut_through = format!("{}secret-value", "x".repeat(295));
         assert!(!clean(&cut_through, ["secret-value"]).contains("secr"));
+    }
+
+    #[test]
+    fn values_are_masked_as_json_quotes_them_too() {
+        let token = "a\"b\\c-secret\n";
+        let request = json!({"auth": token, "x": 1}).to_string();
+        for shown in [
+            clean(&format!("refused: {request}"), [token]),
+            mask_text(&format!("{token} {request}"), &[token]),
+            mask(json!([request, {request.as_str(): token}]), &[token]).to_string(),
+        ] {
+            assert!(shown.contains("[hidden]") && !shown.contains("secret"), "{shown}");
+        }
     }
 
     #[test]

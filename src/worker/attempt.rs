@@ -290,6 +290,12 @@ impl Worker {
         if let Some(slot) = cargo.slot() {
             metrics::slot_write_delay(name, started.saturating_duration_since(slot));
         }
+        if started >= write_by {
+            // Most likely on the way to the store, which says nothing of the provider.
+            metrics::write_too_late(name);
+            let back = self.release_all(cargo.into_claimed()).await;
+            return Attempted { back, ..Attempted::default() };
+        }
         if let Some(host) = &host {
             account.touch(host, started);
         }
@@ -320,24 +326,32 @@ impl Worker {
     ) -> Vec<Parcel> {
         metrics::write_too_late(account.name());
         tracing::debug!(account = %account.name(), "a request missed its time and was not written");
-        let mut back = Vec::new();
+        let mut others = Vec::new();
         for mut claimed in cargo.into_claimed() {
             claimed.parcel.late += 1;
-            if claimed.parcel.late >= LATE_IN_A_ROW {
-                let cause = "again and again no connection was open in time to use its slot".to_owned();
-                self.settle(claimed, Fate::NotSent { cause }, Signal::Neutral, false).await;
+            if claimed.parcel.late < LATE_IN_A_ROW {
+                others.push(claimed);
                 continue;
             }
-            let release = Release { history: claimed.claim.history, signal: Signal::Neutral };
-            // Without an answer the lease runs out by itself, and the attempt counts as unknown.
-            let _ = self
-                .store_surely(&claimed.parcel.hand, || self.ports.claims.release(&claimed.claim, release))
-                .await;
-            back.push(claimed.parcel);
+            let cause = "again and again no connection was open in time to use its slot".to_owned();
+            self.settle(claimed, Fate::NotSent { cause }, Signal::Neutral, false).await;
         }
+        let back = self.release_all(others).await;
         drop(pass);
         if let Some(host) = host {
             self.ports.wire.warm_up(&host).await;
+        }
+        back
+    }
+
+    /// Gives claims back as they were.
+    async fn release_all(&self, claimed: Vec<Claimed<Parcel>>) -> Vec<Parcel> {
+        let mut back = Vec::new();
+        for Claimed { parcel, claim, within: _ } in claimed {
+            let release = Release { history: claim.history, signal: Signal::Neutral };
+            // Without an answer the lease runs out by itself, and the attempt counts as unknown.
+            let _ = self.store_surely(&parcel.hand, || self.ports.claims.release(&claim, release)).await;
+            back.push(parcel);
         }
         back
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::pipeline::classify::{self, Route};
 use crate::pipeline::decode;
-use crate::pipeline::envelope::{Envelope, message_name};
+use crate::pipeline::envelope::{Envelope, keep_crashes, message_name};
 use crate::pipeline::send::Cargo;
 use crate::pipeline::settle;
 use crate::pipeline::suspect::{Step, Treatment, fingerprint, treatment};
@@ -73,13 +73,21 @@ impl Worker {
     /// what was read, when that was the step and it ended quietly.
     async fn alone(self: &Arc<Self>, hand: &Hand, work: Work) -> Option<Unpacked> {
         if !self.store_is_up(hand).await {
-            self.give_back_unless_stopped(hand).await;
+            self.give_back_suspect(hand).await;
             return None;
         }
         let (step, name) = (work.step(), message_name(&hand.properties));
         let fingerprint = fingerprint(step, hand.account(), name.as_ref(), &hand.body);
         let handling = self.ports.chance.unique();
-        let _quiet = self.quiet.write().await;
+        // Of many suspects each waits for all before it.
+        let _quiet = tokio::select! {
+            biased;
+            quiet = self.quiet.write() => quiet,
+            () = tokio::time::sleep_until(self.held_until(hand)) => {
+                self.give_back_suspect(hand).await;
+                return None;
+            }
+        };
         if hand.ticket.is_stale() {
             return None;
         }
@@ -87,7 +95,7 @@ impl Worker {
         let Ok(times) = self.ports.claims.count_suspect(&fingerprint, &handling).await else {
             // It may have been counted, and it was not handled.
             self.take_count_back(hand, fingerprint, handling);
-            self.give_back_unless_stopped(hand).await;
+            self.give_back_suspect(hand).await;
             return None;
         };
         tracing::warn!(redeliveries = hand.redeliveries, times, place = ?hand.place, "a suspected message is handled alone");
@@ -107,6 +115,13 @@ impl Worker {
             self.take_count_back(hand, fingerprint, handling);
         }
         read
+    }
+
+    /// As [`Worker::give_back_unless_stopped`]; what the broker counted so far goes with it.
+    async fn give_back_suspect(&self, hand: &Hand) {
+        let mut hand = hand.clone();
+        keep_crashes(&mut hand.properties, hand.redeliveries);
+        self.give_back_unless_stopped(&hand).await;
     }
 
     /// Takes a count back while others work on: an answer of the store that is lost must not, in the

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
+use super::load::{self, assert_ends, mixed};
 use crate::support::jobs::{counted_job, exempt_job};
 use crate::support::world::{Options, World};
 
-fn load(from: usize, to: usize) -> Vec<Value> {
+fn pushes(from: usize, to: usize) -> Vec<Value> {
     (from..to)
         .map(|n| match n % 3 {
             0 => counted_job(&format!("f-{n}"), "normal"),
@@ -30,7 +34,7 @@ async fn a_worker_killed_under_load_loses_and_doubles_nothing() {
     let mut world = World::with(slow()).await;
     world.start_worker().await;
     world.start_worker().await;
-    world.publish(&load(0, 900)).await;
+    world.publish(&pushes(0, 900)).await;
     for round in 1..=3 {
         world.wait_for_ends(round * 150).await;
         assert!(world.receipts().len() < 600, "the fault comes too late to prove anything");
@@ -47,13 +51,13 @@ async fn a_broker_killed_under_load_loses_and_doubles_nothing() {
     let mut world = World::with(slow()).await;
     world.start_worker().await;
     world.start_worker().await;
-    world.publish(&load(0, 600)).await;
+    world.publish(&pushes(0, 600)).await;
     for round in 1..=2 {
         world.wait_for_ends(round * 150).await;
         assert!(world.receipts().len() < 600, "the fault comes too late to prove anything");
         world.broker().restart();
     }
-    world.publish(&load(600, 700)).await;
+    world.publish(&pushes(600, 700)).await;
     world.settle().await;
     assert_eq!(world.count("delivered"), 700, "{}", world.logs());
     world.finish().await;
@@ -64,7 +68,7 @@ async fn a_store_killed_under_load_loses_and_doubles_nothing() {
     let mut world = World::with(slow()).await;
     let worker = world.start_worker().await;
     world.start_worker().await;
-    world.publish(&load(0, 600)).await;
+    world.publish(&pushes(0, 600)).await;
     for round in 1..=2 {
         world.wait_for_ends(round * 150).await;
         assert!(world.receipts().len() < 600, "the fault comes too late to prove anything");
@@ -87,5 +91,39 @@ async fn a_store_killed_under_load_loses_and_doubles_nothing() {
     }
     world.settle().await;
     assert_eq!(world.count("delivered"), 600, "{}", world.logs());
+    world.finish().await;
+}
+
+/// How long workers are killed.
+const SPELL: Duration = Duration::from_secs(15);
+
+/// `PACELINE_CRASH_SEED` repeats the moments of a run.
+fn seed() -> u64 {
+    let given = std::env::var("PACELINE_CRASH_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(rand::random);
+    println!("PACELINE_CRASH_SEED={seed}");
+    seed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_killed_at_any_moment_lose_and_double_nothing() {
+    let mut chance = StdRng::seed_from_u64(seed());
+    let mut world = World::with(load::slow()).await;
+    for _ in 0..3 {
+        world.start_worker().await;
+    }
+    let end = Instant::now() + SPELL;
+    let mut kills = 0;
+    while Instant::now() < end {
+        world.publish(&mixed(world.published(), world.published() + 20)).await;
+        sleep(Duration::from_millis(chance.random_range(0..1_200))).await;
+        let victim = chance.random_range(0..3);
+        world.kill_worker(victim).await;
+        world.launch_worker().await;
+        kills += 1;
+    }
+    println!("{kills} kills");
+    world.settle().await;
+    assert_ends(&world);
     world.finish().await;
 }

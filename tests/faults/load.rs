@@ -36,13 +36,23 @@ pub fn targeted_job(id: &str) -> Value {
     })
 }
 
-/// A world in which much is left to do for some seconds: a provider that takes its time, and limits
-/// that let some 60 counted deliveries a second through.
+/// What lets a round of work last for some seconds: a provider that takes its time, and limits of ten
+/// requests a second.
 pub fn slow() -> Options {
-    let shop = "requests_per_minute = 1200\nnotifications_per_request = 4";
-    let mut options = Options { shop, news: "requests_per_minute = 1200", ..Options::default() };
+    let shop = "requests_per_minute = 600\nnotifications_per_request = 2";
+    let mut options = Options { shop, news: "requests_per_minute = 600", ..Options::default() };
     options.simulator.faults.latency = "20ms..120ms".parse().expect("a span");
     options
+}
+
+/// Work in rounds: each is published when the one before may have ended, and has only begun when this
+/// returns.
+pub async fn next_round(world: &mut World, jobs: usize) {
+    let (from, ended) = (world.published(), world.receipts().len());
+    world.publish(&mixed(from, from + jobs)).await;
+    world.wait_for_ends(ended + 5).await;
+    let left = world.published() - world.receipts().len();
+    assert!(left > jobs / 4, "the fault would come too late to prove anything: {left} of {jobs} are left");
 }
 
 /// Asserts how everything ended: `mixed` work of which no more than the pushes without any means to

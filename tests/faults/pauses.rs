@@ -133,7 +133,11 @@ async fn a_provider_that_fails_is_probed_by_one_delivery_of_all_workers() {
     let mut world = started(Options { more, ..Options::default() }).await;
     faults(&world, &["pushwoosh:503@1"]);
     let job = |n: usize| {
-        if n % 2 == 0 { exempt_job(&format!("c-{n}")) } else { counted_job(&format!("c-{n}"), "normal") }
+        if n.is_multiple_of(2) {
+            exempt_job(&format!("c-{n}"))
+        } else {
+            counted_job(&format!("c-{n}"), "normal")
+        }
     };
     // The first five open the circuit.
     world.publish(&(0..5).map(|n| exempt_job(&format!("first-{n}"))).collect::<Vec<_>>()).await;

@@ -59,6 +59,9 @@ async fn workers_replaced_one_by_one_under_load_neither_pause_nor_double() {
     let mut options = Options { shop, ..Options::default() };
     options.simulator.faults.latency = "20ms..200ms".parse().expect("a span");
     let mut world = World::with(options).await;
+    let mut rules = world.provider.rules("pushwoosh").expect("a provider");
+    rules.requests = None;
+    world.provider.set_rules("pushwoosh", rules).expect("a provider");
     for _ in 0..3 {
         world.start_worker().await;
     }

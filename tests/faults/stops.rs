@@ -12,7 +12,7 @@ use crate::support::world::{Options, World, eventually};
 const DRAINED: Duration = Duration::from_secs(25);
 
 /// Longer than a lease.
-const LEASE: i64 = 15;
+const LEASE: i64 = 20;
 
 fn jobs(name: &str, count: usize) -> Vec<Value> {
     let job = |n: usize| {
@@ -24,7 +24,7 @@ fn jobs(name: &str, count: usize) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_at_once_and_another_worker_goes_on() {
-    let env = &[("PACELINE__WORKER__REQUEST_TIMEOUT", "8s")];
+    let env = &[("PACELINE__WORKER__REQUEST_TIMEOUT", "8s"), ("PACELINE__WORKER__LEASE", "16s")];
     let shop = "requests_per_minute = 6000\nnotifications_per_request = 1";
     let mut world = World::with(Options { env, shop, ..Options::default() }).await;
     world.provider.set_faults(FaultPlan::parse(&["hang-after@1"]).expect("a fault plan"));

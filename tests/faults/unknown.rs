@@ -1,5 +1,6 @@
 //! Requests of which nobody knows whether they were taken.
 
+use paceline::ports::Properties;
 use paceline::simulator::faults::FaultPlan;
 use serde_json::Value;
 
@@ -7,10 +8,11 @@ use crate::support::jobs::{counted_job, exempt_job, properties, user_job};
 use crate::support::world::{Options, World, eventually};
 
 /// Longer than a test takes to kill the worker that waits for the answer.
-const PATIENT: &[(&str, &str)] = &[("PACELINE__WORKER__REQUEST_TIMEOUT", "8s")];
+const PATIENT: &[(&str, &str)] =
+    &[("PACELINE__WORKER__REQUEST_TIMEOUT", "8s"), ("PACELINE__WORKER__LEASE", "16s")];
 
 /// Longer than any lease of these tests.
-const LEASE: i64 = 15;
+const LEASE: i64 = 20;
 
 async fn world(news: &'static str, faults: &[&str]) -> World {
     let world = World::with(Options { news, env: PATIENT, ..Options::default() }).await;
@@ -67,6 +69,8 @@ async fn what_a_killed_worker_was_sending_to_a_user_is_sent_again_where_the_acco
     let receipt = world.receipts_of("u")[0];
     assert_eq!((&receipt["status"], &receipt["attempts"]), (&"delivered".into(), &2.into()));
     assert_eq!(world.provider.summary().counts.requests, 2);
+    // Nobody could know that the first one was taken.
+    world.was_resent(1);
     world.finish().await;
 }
 
@@ -140,7 +144,9 @@ async fn a_redelivered_message_of_a_finished_delivery_repeats_its_receipt() {
     refused["payload"]["notifications"][0]["content"] = "faulty".into();
     world.start_worker().await;
     for job in [exempt_job("sent"), refused] {
-        let (body, message) = (job.to_string().into_bytes(), properties());
+        // Without a time of publishing a receipt tells the time of intake, which is another each time.
+        let message = Properties { timestamp: Some(jiff::Timestamp::now()), ..properties() };
+        let body = job.to_string().into_bytes();
         world.publish_raw("shop", &body, message.clone(), 1).await.unwrap();
         let first = receipts.next().await.unwrap().unwrap();
         let requests = world.provider.summary().counts.requests;

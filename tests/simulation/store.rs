@@ -290,10 +290,9 @@ impl StoreLink {
         let mut kept = record.as_ref().map(Record::to_keep).unwrap_or_default();
         let replay = wish.replay.as_ref().filter(|replay| !replay.is_empty());
         let overrides = replay.is_some_and(|replay| !kept.replays.contains(replay));
-        if !overrides {
-            if let Some(outcome) = record.as_ref().and_then(|record| record.end_of(wish.instance.as_str())) {
-                return Answer::Ended { outcome: outcome.clone(), same: true };
-            }
+        let ended = record.as_ref().and_then(|record| record.end_of(wish.instance.as_str()));
+        if let Some(outcome) = ended.filter(|_| !overrides) {
+            return Answer::Ended { outcome: outcome.clone(), same: true };
         }
         let mut live = match record {
             Some(Record::Ended(ended)) if ended.outcome.blocks() && !overrides => {

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::tls::Authority;
 use paceline::config::{QueueConfig, Secret};
 use paceline::ports::Chance;
 
@@ -67,6 +68,7 @@ impl Drop for Epmd {
 pub struct Broker {
     folder: PathBuf,
     port: u16,
+    tls_port: u16,
     dist_port: u16,
     server: Mutex<Option<Child>>,
     epmd: Arc<Epmd>,
@@ -77,19 +79,20 @@ impl Broker {
     /// The server that tests share which don't break it; names are kept apart by [`unique_prefix`].
     pub fn shared() -> &'static Broker {
         static SHARED: OnceLock<Broker> = OnceLock::new();
-        SHARED.get_or_init(Broker::launch)
+        SHARED.get_or_init(|| Broker::launch_beside(Arc::new(Epmd::start()), tls_listener))
     }
 
     /// A server of one's own, running.
     pub fn launch() -> Self {
-        Self::launch_beside(Arc::new(Epmd::start()))
+        Self::launch_beside(Arc::new(Epmd::start()), |_, _| String::new())
     }
 
     /// Servers of one's own that form one cluster, the first of them without any queue yet.
     pub fn launch_cluster<const NODES: usize>() -> [Self; NODES] {
         let epmd = Arc::new(Epmd::start());
         let nodes = std::thread::scope(|scope| {
-            let launching = [(); NODES].map(|()| scope.spawn(|| Self::launch_beside(epmd.clone())));
+            let launching =
+                [(); NODES].map(|()| scope.spawn(|| Self::launch_beside(epmd.clone(), |_, _| String::new())));
             launching.map(|launched| launched.join().expect("a node starts"))
         });
         for node in &nodes[1..] {
@@ -100,18 +103,19 @@ impl Broker {
         nodes
     }
 
-    fn launch_beside(epmd: Arc<Epmd>) -> Self {
+    /// A server with more lines of its configuration, made for its folder and its port for TLS.
+    fn launch_beside(epmd: Arc<Epmd>, lines: impl Fn(&Path, u16) -> String) -> Self {
         assert!(
             programs().join("rabbitmq-server").exists(),
             "the tests need RabbitMQ: apt-get install rabbitmq-server"
         );
         let folder = tempfile::Builder::new().prefix("paceline-rabbitmq-").tempdir().unwrap().keep();
-        let [port, dist_port] = free_ports();
-        write_files(&folder, port);
+        let [port, tls_port, dist_port] = free_ports();
+        write_files(&folder, port, &lines(&folder, tls_port));
         let watchdog = watchdog(&folder, epmd.port);
         fs::write(folder.join("epmd.pid"), epmd.process.lock().unwrap().id().to_string()).unwrap();
         let (server, watchdog) = (Mutex::new(None), Mutex::new(watchdog));
-        let broker = Self { folder, port, dist_port, server, epmd, watchdog };
+        let broker = Self { folder, port, tls_port, dist_port, server, epmd, watchdog };
         broker.start();
         broker
     }
@@ -124,6 +128,16 @@ impl Broker {
     /// The server's address.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// Where it listens, as `HOST:PORT`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where the shared one listens for TLS, with a certificate for 127.0.0.1 alone.
+    pub fn tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.tls_port)
     }
 
     /// Starts it after [`Self::stop`] or [`Self::kill9`], with all it had on disk.
@@ -243,18 +257,33 @@ fn free_ports<const N: usize>() -> [u16; N] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-fn write_files(folder: &Path, port: u16) {
+fn write_files(folder: &Path, port: u16, more: &str) {
     use std::os::unix::fs::PermissionsExt;
     let conf = format!(
         "listeners.tcp.1 = 127.0.0.1:{port}\n\
          disk_free_limit.absolute = 50MB\n\
-         vm_memory_high_watermark.absolute = 1GB\n"
+         vm_memory_high_watermark.absolute = 1GB\n\
+         {more}"
     );
     fs::write(folder.join("rabbitmq.conf"), conf).unwrap();
     fs::write(folder.join("enabled_plugins"), "[].").unwrap();
     let cookie = folder.join(".erlang.cookie");
     fs::write(&cookie, "paceline").unwrap();
     fs::set_permissions(&cookie, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn tls_listener(folder: &Path, port: u16) -> String {
+    let files = Authority::ours().certify_in(folder, "127.0.0.1");
+    format!(
+        "listeners.ssl.1 = 127.0.0.1:{port}\n\
+         ssl_options.cacertfile = {}\n\
+         ssl_options.certfile = {}\n\
+         ssl_options.keyfile = {}\n\
+         ssl_options.verify = verify_none\n",
+        files.ca.display(),
+        files.certificate.display(),
+        files.key.display(),
+    )
 }
 
 fn watchdog(folder: &Path, epmd_port: u16) -> Child {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::tls::Authority;
 use paceline::adapters::redis::{RedisStore, StoreSettings};
 use paceline::config::{CircuitConfig, LimiterConfig, Secret};
 use paceline::ports::{Chance, PoolKey, Window};
@@ -45,6 +46,34 @@ impl RedisServer {
     /// The address for a user.
     pub fn url_as(&self, user: &str, password: &str) -> String {
         format!("redis://{user}:{password}@127.0.0.1:{}/0", self.port)
+    }
+
+    /// Where it listens, as `HOST:PORT`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Listens for TLS too from now on, with a certificate for 127.0.0.1 alone, and gives its port.
+    pub async fn open_tls(&self) -> u16 {
+        let files = Authority::ours().certify_in(self.dir.path(), "127.0.0.1");
+        let mut connection = self.connection().await;
+        for _ in 0..5 {
+            let port = free_port();
+            let mut set = redis::cmd("CONFIG");
+            set.arg("SET");
+            for (name, file) in [
+                ("tls-cert-file", &files.certificate),
+                ("tls-key-file", &files.key),
+                ("tls-ca-cert-file", &files.ca),
+            ] {
+                set.arg(name).arg(file.display().to_string());
+            }
+            set.arg("tls-auth-clients").arg("no").arg("tls-port").arg(port);
+            if set.exec_async(&mut connection).await.is_ok() {
+                return port;
+            }
+        }
+        panic!("redis-server does not open a port for TLS; its log:\n{}", self.log());
     }
 
     /// SIGKILL, as a crash.

@@ -32,6 +32,7 @@ mod network;
 mod producer;
 mod receipts;
 mod servers;
+mod watch;
 
 pub use brokers::NODES;
 use brokers::UsedBroker;
@@ -39,12 +40,17 @@ pub use network::Network;
 pub use producer::Producer;
 use receipts::Receipts;
 use servers::Store;
+pub use watch::{eventually, get, signal};
 
 /// The credential of the account `shop`; no log, queue or answer may hold it.
 pub const TOKEN: &str = "pw-token-that-nobody-may-see";
 /// The push key of the account `news`; no log, queue or answer may hold it.
 pub const PUSH_KEY: &str = "mo-key-that-nobody-may-see";
-const CAMPAIGN_KEY: &str = "campaign-key-of-the-tests";
+/// The campaign key of the account `news`; no log, queue or answer may hold it.
+pub const CAMPAIGN_KEY: &str = "campaign-key-of-the-tests";
+
+/// The most receipts that are taken in at once.
+const RECEIPTS_AT_ONCE: u16 = 2_000;
 
 /// How a world differs from the usual one.
 pub struct Options {
@@ -283,6 +289,11 @@ impl World {
         Ok(())
     }
 
+    /// How many deliveries are to end.
+    pub fn published(&self) -> usize {
+        self.expected
+    }
+
     /// Says that so many more deliveries are to end, which somebody else published.
     pub fn expect_more(&mut self, ends: usize) {
         self.expected += ends;
@@ -310,8 +321,10 @@ impl World {
                 self.receipts.len(),
                 self.logs()
             );
-            self.collect().await;
-            sleep(Duration::from_millis(50)).await;
+            // Whoever waits for the first ends does not take in all that come meanwhile.
+            let missing = u16::try_from(ends - self.receipts.len()).unwrap_or(u16::MAX);
+            self.collect_some(missing.clamp(20, RECEIPTS_AT_ONCE)).await;
+            sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -376,14 +389,16 @@ impl World {
     /// Drains the workers and asserts that nothing was lost, doubled or left behind.
     pub async fn finish(mut self) {
         self.settle().await;
-        // The copy of a message whose confirm was lost may come to its end later than the delivery.
+        self.drain_all().await;
+        // A copy of a message (its confirm was lost, or its worker's time to drain was over) may come
+        // to its end later than its delivery. It waits in a queue, or went back there from a worker.
         let deadline = Instant::now() + Duration::from_secs(60);
         while !self.left_behind().await.is_empty() && Instant::now() < deadline {
-            sleep(Duration::from_millis(100)).await;
-        }
-        while !self.workers.is_empty() {
-            let (status, _) = self.drain_worker(0).await;
-            assert!(status.success(), "a worker ended with {status}: {}", self.logs());
+            self.start_worker().await;
+            while !self.left_behind().await.is_empty() && Instant::now() < deadline {
+                sleep(Duration::from_millis(100)).await;
+            }
+            self.drain_all().await;
         }
         self.collect_all().await;
         assert_eq!(self.receipts.len(), self.expected, "each delivery has exactly one end\n{}", self.logs());
@@ -396,6 +411,13 @@ impl World {
         assert!(twice.len() <= self.twice_allowed, "accepted twice: {twice:?}\n{}", self.logs());
         self.assert_no_secrets();
         self.finished = true;
+    }
+
+    async fn drain_all(&mut self) {
+        while !self.workers.is_empty() {
+            let (status, _) = self.drain_worker(0).await;
+            assert!(status.success(), "a worker ended with {status}: {}", self.logs());
+        }
     }
 
     async fn left_behind(&self) -> Vec<(String, u64)> {
@@ -493,12 +515,16 @@ impl World {
 
     /// Takes in receipts; a broker that is down has none for now.
     pub async fn collect(&mut self) {
+        self.collect_some(RECEIPTS_AT_ONCE).await;
+    }
+
+    async fn collect_some(&mut self, most: u16) {
         if let Some(file) = &mut self.file {
             self.receipts.take_from(file, self.twice_allowed > 0);
             return;
         }
         let Ok(channel) = self.channel().await else { return };
-        let _ = self.receipts.take_in(&channel, self.twice_allowed > 0).await;
+        let _ = self.receipts.take_in(&channel, most, self.twice_allowed > 0).await;
         let _ = channel.close(200, "done".into()).await;
     }
 
@@ -537,28 +563,4 @@ fn tail(log: &PathBuf) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n") + "\n"
-}
-
-/// Sends a signal to a process of this test.
-pub fn signal(pid: u32, name: &str) {
-    let status =
-        std::process::Command::new("kill").args([name, &pid.to_string()]).status().expect("kill runs");
-    assert!(status.success(), "no process {pid}");
-}
-
-/// What an address serves; `None` while nobody listens.
-pub async fn get(url: &str) -> Option<(u16, String)> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let response = reqwest::Client::new().get(url).timeout(Duration::from_secs(5)).send().await.ok()?;
-    let status = response.status().as_u16();
-    Some((status, response.text().await.ok()?))
-}
-
-/// Waits for a condition, a minute at most.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition().await {
-        assert!(Instant::now() < deadline, "not within a minute: {what}");
-        sleep(Duration::from_millis(20)).await;
-    }
 }

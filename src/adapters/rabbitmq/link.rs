@@ -87,10 +87,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects to the first node that answers.
-    pub async fn open(config: &QueueConfig, name: &str) -> Result<Self, LinkError> {
+    /// Connects to the first node that answers, beginning with the one of this number: whoever lost a
+    /// connection begins with another, since a node that lets us in may still be unable to serve.
+    pub async fn open(config: &QueueConfig, name: &str, first: usize) -> Result<Self, LinkError> {
         let mut failure = LinkError::Address("there is none".into());
-        for url in &config.urls {
+        for url in in_turn(&config.urls, first) {
             match Self::to_node(url, config, name).await {
                 Ok(link) => return Ok(link),
                 Err(error) => failure = error,
@@ -209,6 +210,12 @@ async fn connect(
 
 const KEYS: tls::Keys = tls::Keys { ca: "queue.ca_file", address: "queue.url" };
 
+/// All nodes, beginning with the one of this number; numbers go round.
+fn in_turn(urls: &[Secret], first: usize) -> impl Iterator<Item = &Secret> {
+    let (before, from) = urls.split_at(first % urls.len().max(1));
+    from.iter().chain(before)
+}
+
 fn failure(node: &str, error: &lapin::Error) -> LinkError {
     if let lapin::ErrorKind::IOError(io) = error.kind()
         && let Some(refusal) = tls::refusal(&**io, KEYS)
@@ -302,6 +309,14 @@ mod tests {
         assert_eq!(millis(&mut pauses, 0.5, 3), [150, 300, 600]);
         assert_eq!(millis(&mut pauses, 0.0, 2), [100, 100]);
         assert_eq!(millis(&mut Pauses::new(Duration::ZERO), 1.0, 2), [100, 100]);
+    }
+
+    #[test]
+    fn nodes_take_turns_in_being_the_first() {
+        let urls = ["a", "b", "c"].map(Secret::new);
+        let order = |first| in_turn(&urls, first).map(Secret::expose).collect::<String>();
+        assert_eq!([0, 1, 2, 3, 7].map(order), ["abc", "bca", "cab", "abc", "bca"]);
+        assert_eq!(in_turn(&[], 5).count(), 0);
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Onlooker {
     /// # Errors
     /// When none does, or the broker refuses.
     pub async fn connect(config: &QueueConfig) -> Result<Self, LinkError> {
-        let link = Link::open(config, &format!("{} status", config.prefix)).await?;
+        let link = Link::open(config, &format!("{} status", config.prefix), 0).await?;
         Ok(Self { link, config: config.clone() })
     }
 

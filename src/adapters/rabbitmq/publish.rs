@@ -15,7 +15,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::link::Link;
 use super::names::Route;
@@ -27,6 +27,10 @@ pub(super) const WAITING: usize = 1024;
 
 /// The most bytes of bodies in one batch, save that one message always goes.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// A channel that was refused something is used at least this long: a queue that really is full would
+/// otherwise cost one for each batch.
+const LEAST_LIFE: Duration = Duration::from_secs(1);
 
 /// What a publisher says while the broker holds it back.
 pub(super) const BLOCKED: &str = "the broker blocks publishers (memory or disk alarm)";
@@ -81,23 +85,44 @@ pub(super) async fn open(link: &Link) -> lapin::Result<Channel> {
 /// Publishes what is asked for until the channel can't be trusted any more; says why.
 pub(super) async fn serve(
     link: &Link,
-    channel: &Channel,
+    mut channel: Channel,
     requests: &mut mpsc::Receiver<Request>,
     prefix: &str,
     limits: Limits,
 ) -> String {
+    let mut opened = Instant::now();
     loop {
         wait_until_unblocked(link).await;
         let Some(batch) = next_batch(requests, limits.batch).await else {
             return "nobody publishes any more".into();
         };
-        if let Err(reason) = publish_batch(link, channel, batch, prefix, limits.timeout).await {
+        let answered = publish_batch(link, &channel, batch, prefix, limits.timeout).await;
+        let ended = match answered {
+            Ok(Answered::Accepted) => continue,
+            Ok(Answered::Refused) if opened.elapsed() < LEAST_LIFE => continue,
+            Ok(Answered::Refused) => renew(&mut channel, link, limits.timeout).await,
+            Err(reason) => Err(reason),
+        };
+        opened = Instant::now();
+        if let Err(reason) = ended {
             // What could not be written yet is still in this connection. Leaving it now would only
             // leave a thread behind that waits to write it.
             wait_until_unblocked(link).await;
             return reason;
         }
     }
+}
+
+/// Goes on over another channel. To the broker a queue without a leader is like a full one, and a
+/// channel that met it like that is refused for ever, by some versions, although others are not. No
+/// confirm is outstanding between two batches, so none is lost.
+async fn renew(channel: &mut Channel, link: &Link, limit: Duration) -> Result<(), String> {
+    let fresh =
+        timeout(limit, open(link)).await.map_err(|_| late(limit))?.map_err(|error| error.to_string())?;
+    let old = std::mem::replace(channel, fresh);
+    // An error means that it is gone already.
+    let _ = timeout(limit, old.close(200, "OK".into())).await;
+    Ok(())
 }
 
 async fn wait_until_unblocked(link: &Link) {
@@ -127,6 +152,15 @@ async fn next_batch(requests: &mut mpsc::Receiver<Request>, most: usize) -> Opti
     Some(batch)
 }
 
+/// What the broker said to a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answered {
+    /// It took all of it.
+    Accepted,
+    /// It refused some.
+    Refused,
+}
+
 /// Publishes a batch and answers every asker. `Err` when the channel can't be trusted any more.
 async fn publish_batch(
     link: &Link,
@@ -134,7 +168,7 @@ async fn publish_batch(
     batch: Vec<Request>,
     prefix: &str,
     limit: Duration,
-) -> Result<(), String> {
+) -> Result<Answered, String> {
     let parcels: Vec<Parcel> = batch.into_iter().filter_map(|request| pack(prefix, request)).collect();
     let confirms = timeout(limit, join_all(parcels.iter().map(|parcel| send(channel, parcel)))).await;
     let (said, returned): (Vec<Said>, Vec<Option<Key>>) = match confirms {
@@ -148,13 +182,14 @@ async fn publish_batch(
         Said::Nothing(reason) => Some(reason.clone()),
         Said::Ack | Said::Nack => None,
     });
+    let answered = if said.contains(&Said::Nack) { Answered::Refused } else { Answered::Accepted };
     let keys: Vec<&Key> = parcels.iter().map(|parcel| &parcel.key).collect();
     let results = judge(&keys, &said, &returned.into_iter().flatten().collect());
     for (parcel, result) in parcels.into_iter().zip(results) {
         // Nobody listening means that the asker gave up by itself.
         let _ = parcel.request.reply.send(result);
     }
-    trouble.map_or(Ok(()), Err)
+    trouble.map_or(Ok(answered), Err)
 }
 
 /// What a publisher says that got no confirm in time.

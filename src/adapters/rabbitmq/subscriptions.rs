@@ -84,13 +84,14 @@ async fn keep_consuming(
     let mut tried = Some(tried);
     let mut pauses = Pauses::new(shared.config.reconnect_max);
     let mut prefetch = subscription.prefetch;
+    let mut losses = 0;
     loop {
         let phase = shared.phase.subscribe();
         if *phase.borrow() != Phase::Running || subscription.messages.is_closed() {
             return None;
         }
         let begun = Instant::now();
-        let opened = open_consuming(&shared, &link, &subscription, prefetch).await;
+        let opened = open_consuming(&shared, &link, &subscription, prefetch, losses).await;
         drop(tried.take());
         let limit = shared.config.connect_timeout;
         let loss = match opened {
@@ -103,6 +104,7 @@ async fn keep_consuming(
             Err(loss) => loss,
         };
         tell_interrupted(&subscription.queue, &loss);
+        losses = losses.wrapping_add(1);
         if loss.unreadable {
             // Each loss counts against whatever else is in hand.
             prefetch = 1;
@@ -120,11 +122,12 @@ async fn open_consuming(
     link: &Link,
     subscription: &Subscription,
     prefetch: u16,
+    losses: usize,
 ) -> Result<(Option<Link>, consume::Consuming), Loss> {
     let mut own = None;
     if shared.apart.load(Ordering::Relaxed) {
         let name = format!("{} consume {}", shared.config.prefix, subscription.queue);
-        let opened = Link::open(&shared.config, &name).await;
+        let opened = Link::open(&shared.config, &name, losses).await;
         own = Some(opened.map_err(|error| Loss::because(error.to_string()))?);
     }
     let limit = shared.config.connect_timeout;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the unsettled messages of one queue are to weigh at most, about.
-const WEIGHT: usize = 8 << 20;
+const WEIGHT: usize = 4 << 20;
 
 /// The largest body that a job may have, about.
 const LARGEST: usize = 1 << 20;
@@ -96,8 +96,11 @@ impl Width {
         match self.beside {
             // Not at once when it is too much: the mean follows slowly, and must not swing.
             Some(_) if bytes > 2 * WEIGHT => Step::Narrow,
-            Some(beside) if wanted / 2 >= narrow.saturating_add(beside) => Step::Narrow,
-            Some(_) => Step::Stay,
+            Some(beside) => {
+                let now = narrow.saturating_add(beside);
+                let far = wanted / 2 >= now || (wanted == self.most && now < self.most);
+                if far { Step::Narrow } else { Step::Stay }
+            }
             // All that an earlier one took is settled, so that both together keep to the prefetch.
             None if wanted > narrow && messages <= usize::from(narrow) => Step::Widen(wanted - narrow),
             None => Step::Stay,
@@ -138,12 +141,12 @@ mod tests {
     #[test]
     fn it_begins_narrow_and_widens_as_far_as_bodies_allow() {
         for (most, bytes, step) in [
-            (480, KIB, Step::Widen(472)),
-            (480, 64 * KIB, Step::Widen(120)),
+            (480, KIB, Step::Widen(476)),
+            (480, 64 * KIB, Step::Widen(60)),
             (480, MIB, Step::Stay),
             (480, 20 * MIB, Step::Stay),
-            (480, 0, Step::Widen(472)),
-            (8, KIB, Step::Stay),
+            (480, 0, Step::Widen(476)),
+            (4, KIB, Step::Stay),
             (1, KIB, Step::Stay),
             (0, KIB, Step::Stay),
         ] {
@@ -158,16 +161,16 @@ mod tests {
     #[test]
     fn it_narrows_when_what_is_unsettled_weighs_too_much_and_comes_back_when_that_is_settled() {
         let mut width = Width::new(128);
-        let small = take(&mut width, 8, KIB);
-        assert_eq!(width.step(), Step::Widen(120));
-        width.done(Step::Widen(120));
-        let mut large = take(&mut width, 16, MIB);
+        let small = take(&mut width, 4, KIB);
+        assert_eq!(width.step(), Step::Widen(124));
+        width.done(Step::Widen(124));
+        let mut large = take(&mut width, 8, MIB);
         assert_eq!(width.step(), Step::Narrow);
         width.done(Step::Narrow);
         assert_eq!(width.step(), Step::Stay, "the heavy ones are unsettled");
         drop(small);
-        large.truncate(8);
-        assert_eq!(width.step(), Step::Widen(width.wanted() - 8));
+        large.truncate(4);
+        assert_eq!(width.step(), Step::Widen(width.wanted() - 4));
         drop(take(&mut width, 300, MIB));
         assert_eq!(width.step(), Step::Stay, "bodies are heavy now");
         drop(take(&mut width, 300, KIB));
@@ -175,15 +178,19 @@ mod tests {
     }
 
     #[test]
-    fn a_second_consumer_that_is_far_too_narrow_begins_anew() {
-        let mut width = Width::new(480);
-        drop(take(&mut width, 8, 100 * KIB));
-        let Step::Widen(prefetch) = width.step() else { panic!("it widens") };
-        width.done(Step::Widen(prefetch));
-        assert_eq!(width.step(), Step::Stay);
-        drop(take(&mut width, 400, KIB));
-        assert_eq!(width.step(), Step::Narrow);
-        width.done(Step::Narrow);
-        assert_eq!(width.step(), Step::Widen(472));
+    fn a_second_consumer_that_is_too_narrow_begins_anew() {
+        for heavy in [100 * KIB, 12 * KIB] {
+            let mut width = Width::new(480);
+            drop(take(&mut width, 4, heavy));
+            let Step::Widen(prefetch) = width.step() else { panic!("it widens") };
+            width.done(Step::Widen(prefetch));
+            assert_eq!(width.step(), Step::Stay);
+            drop(take(&mut width, 400, KIB));
+            assert_eq!(width.step(), Step::Narrow);
+            width.done(Step::Narrow);
+            assert_eq!(width.step(), Step::Widen(476));
+            width.done(Step::Widen(476));
+            assert_eq!(width.step(), Step::Stay);
+        }
     }
 }

@@ -26,7 +26,8 @@ pub struct Pace {
     pub spread_us: u64,
     /// The longest window + Δ: how long a slot granted matters.
     pub memory_us: u64,
-    /// σ: how long after its beginning a slot may be used.
+    /// σ: how long after its beginning a slot may be used. No window depends on the slots of a pool
+    /// without a limit: they may be used for H, so that a store that answers slowly spoils none.
     pub slot_width: Duration,
 }
 
@@ -39,13 +40,15 @@ impl Pace {
         let intervals: Option<Vec<u64>> =
             windows.iter().map(|window| interval_us(*window, spread, burst)).collect();
         let longest = windows.iter().map(|window| window.length).max().unwrap_or_default();
+        let slot_width =
+            if windows.is_empty() { limiter.slot_width.max(limiter.horizon) } else { limiter.slot_width };
         Some(Self {
             interval_us: intervals?.into_iter().max().unwrap_or(0),
             burst,
             horizon_us: micros(limiter.horizon),
             spread_us: micros(spread),
             memory_us: micros(longest + spread),
-            slot_width: limiter.slot_width,
+            slot_width,
         })
     }
 }
@@ -169,7 +172,8 @@ mod tests {
         assert_eq!(pace.burst, 1);
         assert_eq!(pace.interval_us, interval_us(campaigns[1], Duration::from_millis(300), 1).unwrap());
         assert_eq!(pace.memory_us, 3_600_300_000);
-        assert_eq!(Pace::new(&limiter(1), &[]).unwrap().interval_us, 0);
+        let unlimited = Pace::new(&limiter(1), &[]).unwrap();
+        assert_eq!((unlimited.interval_us, unlimited.slot_width), (0, limiter(1).horizon));
         assert_eq!(Pace::new(&limiter(1), &[window(1, MINUTE)]), None);
     }
 

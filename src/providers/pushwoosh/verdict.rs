@@ -182,9 +182,11 @@ impl Asked<'_> {
             let shared = reply.codes.iter().filter(|other| other.as_deref() == code).count() > 1;
             let own = |device: &&String| !shared || self.has_device(index, device);
             let listed = reply.unknown.iter().filter(|(of, _)| Some(of.as_str()) == code);
-            return listed.flat_map(|(_, devices)| devices).filter(own).cloned().collect();
+            let own = listed.flat_map(|(_, devices)| devices).filter(own);
+            return own.map(|device| self.words.device(device)).collect();
         };
-        reply.unknown.iter().flat_map(|(_, devices)| devices).cloned().collect()
+        let all = reply.unknown.iter().flat_map(|(_, devices)| devices);
+        all.map(|device| self.words.device(device)).collect()
     }
 
     fn has_device(&self, index: usize, device: &str) -> bool {

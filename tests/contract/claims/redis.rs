@@ -83,7 +83,7 @@ async fn claims_survive_a_crash_of_the_store() {
     assert!(!store.ping().await);
 
     server.restart().await;
-    wait_for(&*store, true).await;
+    wait_for(&store, true).await;
     assert!(store.ping().await);
     assert!(matches!(ask(&*store, wish("a", "n/0")).await, Answer::Ended { same: false, .. }));
     finish(&*store, &open, &delivered(), Signal::Healthy).await;
@@ -97,7 +97,7 @@ async fn a_store_that_is_down_at_the_start_is_used_when_it_comes() {
     assert!(!*store.up().borrow());
     assert!(store.claim(&[wish("a", "m/0")]).await.is_err());
     server.restart_empty().await;
-    wait_for(&*store, true).await;
+    wait_for(&store, true).await;
     let _claim = acquire(&*store, wish("a", "m/0")).await;
 }
 
@@ -110,7 +110,7 @@ async fn a_store_that_hangs_is_given_up_in_time_and_comes_back() {
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     assert!(!*store.up().borrow());
     server.thaw();
-    wait_for(&*store, true).await;
+    wait_for(&store, true).await;
     // The call whose answer was lost may have run: then its claim is held until its lease ends.
     assert!(matches!(ask(&*store, wish("a", "m/0")).await, Answer::Held(_) | Answer::Acquired(_)));
     let _claim = acquire(&*store, wish("b", "m/0")).await;
@@ -139,7 +139,7 @@ async fn a_read_only_store_counts_as_down_until_it_takes_writes() {
     assert!(!*store.up().borrow());
     assert!(!store.ping().await);
     primary("NO", "ONE").await;
-    wait_for(&*store, true).await;
+    wait_for(&store, true).await;
     let _claim = acquire(&*store, wish("a", "m/0")).await;
 }
 

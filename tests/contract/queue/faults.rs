@@ -10,8 +10,10 @@ use paceline::ports::{Destination, Place, PublishError, Publisher, Queue};
 use tokio::time::timeout;
 
 use super::{
-    LONG, id, jobs, outgoing, places, receive, shop, start, start_with, to, until, until_depth, until_up,
+    LONG, id, jobs, outgoing, places, receive, shop, start, start_with, take_all, to, until, until_depth,
+    until_up,
 };
+use crate::support::proxy::{Flow, Proxy};
 use crate::support::rabbitmq::{Broker, Dice, config, unique_prefix};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,6 +135,41 @@ async fn a_broker_that_blocks_publishers_is_reported_in_time_and_waited_for() {
     until_up(&rabbit, true).await;
     until("publishing works again", || async { rabbit.publish(to(jobs(), "after")).await.is_ok() }).await;
     while id(&receive(&mut messages).await) != "after" {}
+    rabbit.close().await;
+}
+
+/// With heartbeats as they are unless somebody sets others: what is sent arrives, and nothing comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_broker_is_noticed_within_a_minute_and_by_publishers_in_their_time() {
+    let broker = Broker::shared();
+    let address = broker.url().split('@').nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
+    let proxy = Proxy::before(address).await;
+    let url = format!("amqp://guest:guest@{}/%2f", proxy.address());
+    let rabbit = start_with(config(&url, &unique_prefix())).await;
+    for name in ["acked", "held"] {
+        rabbit.publish(to(jobs(), name)).await.unwrap();
+    }
+    let mut messages = rabbit.subscribe(jobs(), 5);
+    let [acked, held] = [receive(&mut messages).await, receive(&mut messages).await];
+
+    proxy.flow(Flow::FREE, Flow::Stopped);
+    let begun = Instant::now();
+    let in_flight = rabbit.publish(to(jobs(), "in-flight")).await;
+    assert!(matches!(in_flight, Err(PublishError::Unconfirmed(_))), "{in_flight:?}");
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    until_up(&rabbit, false).await;
+    assert!(acked.ticket.ack().await, "it is written");
+    let noticed = async {
+        while !held.ticket.is_stale() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), noticed).await.expect("the consumer notices within a minute");
+    println!("noticed after {:?}", begun.elapsed());
+    proxy.pass();
+    until_up(&rabbit, true).await;
+    let again = BTreeSet::from(["held".to_owned(), "in-flight".to_owned()]);
+    assert_eq!(take_all(&mut messages, 2).await, again, "only a confirm was lost, no message and no ack");
     rabbit.close().await;
 }
 

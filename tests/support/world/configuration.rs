@@ -1,6 +1,6 @@
 //! What a world's workers are configured with.
 
-use super::Options;
+use super::{Options, World};
 
 /// Short times, so that a test of them is short too.
 const SHORT_TIMES: &str = r#"
@@ -51,4 +51,11 @@ campaign_api_key = {{ env = "MOENGAGE_CAMPAIGN_KEY" }}
         shop = options.shop,
         news = options.news,
     )
+}
+
+impl World {
+    /// Sets the variables of the workers' environment for those that are started from now on.
+    pub fn set_environment(&mut self, variables: Vec<(&'static str, &'static str)>) {
+        self.env = variables.leak();
+    }
 }

@@ -7,15 +7,14 @@ use futures_util::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::embedded::File;
 
-/// So many are taken in at once, and no further one is waited for longer than this.
-const AT_ONCE: u16 = 2_000;
+/// No further one is waited for longer than this.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// What a receipt that repeats must say again; the last one not where the store lost its data, and a
@@ -53,8 +52,13 @@ impl Receipts {
 
     /// Makes the queue, and leads every receipt of the exchange to it.
     pub async fn bind(&self, channel: &Channel, exchange: &str) {
+        // On one node of a cluster only, it would be lost with it, and what is bound to it as well.
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        // Newer brokers drop what was given out twenty times, and looking counts.
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(1_000_000));
         channel
-            .queue_declare(self.queue.as_str().into(), QueueDeclareOptions::durable(), FieldTable::default())
+            .queue_declare(self.queue.as_str().into(), QueueDeclareOptions::durable(), arguments)
             .await
             .expect("a queue for receipts");
         bind(channel, &self.queue, exchange).await;
@@ -70,18 +74,18 @@ impl Receipts {
         Ok(queue.message_count())
     }
 
-    /// Takes in some of those that wait. Those of which the ack is lost come again, and so do those
+    /// Takes in some of those that wait, this many at most. Those of which the ack is lost come again, and so do those
     /// that came too late to be read, when the channel is closed.
     ///
     /// # Errors
     /// When the broker is away.
-    pub async fn take_in(&mut self, channel: &Channel, forgiving: bool) -> lapin::Result<()> {
-        channel.basic_qos(AT_ONCE, BasicQosOptions::default()).await?;
+    pub async fn take_in(&mut self, channel: &Channel, most: u16, forgiving: bool) -> lapin::Result<()> {
+        channel.basic_qos(most, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions::default();
         let mut consumer = channel
             .basic_consume(self.queue.as_str().into(), "".into(), options, FieldTable::default())
             .await?;
-        let taken = self.read(&mut consumer, forgiving).await;
+        let taken = self.read(&mut consumer, most, forgiving).await;
         if let Some(last) = taken {
             channel.basic_ack(last, BasicAckOptions { multiple: true }).await?;
         }
@@ -89,9 +93,9 @@ impl Receipts {
     }
 
     /// Reads while more come; the tag of the last one.
-    async fn read(&mut self, consumer: &mut Consumer, forgiving: bool) -> Option<u64> {
+    async fn read(&mut self, consumer: &mut Consumer, most: u16, forgiving: bool) -> Option<u64> {
         let mut taken = None;
-        for _ in 0..AT_ONCE {
+        for _ in 0..most {
             let Ok(Some(Ok(got))) = timeout(IDLE, consumer.next()).await else { break };
             let receipt = serde_json::from_slice(&got.data).expect("a receipt is JSON");
             let id = got.properties.message_id().as_ref().expect("a receipt has an id").to_string();

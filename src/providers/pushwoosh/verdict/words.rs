@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::job::Object;
-use crate::providers::answer::{clean, speaks_of_rate_limit};
+use crate::providers::answer::{clean, mask_text, speaks_of_rate_limit};
 use crate::providers::pushwoosh::fields::{MESSAGE, platforms::PLATFORM};
 
 /// The shortest text or number of a producer that is looked for: a shorter one is part of too many
@@ -115,6 +115,12 @@ impl<'a> Words<'a> {
     pub(in crate::providers::pushwoosh) fn code(&self, code: &str) -> String {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         if code.bytes().all(plain) { clean(code, [self.token]) } else { self.clean(code) }
+    }
+
+    /// A device that the provider names, which its producer is to know again; without our token, should
+    /// the provider send that.
+    pub(in crate::providers::pushwoosh) fn device(&self, device: &str) -> String {
+        mask_text(device, &[self.token])
     }
 
     /// A text of the provider, fit for judging: in small letters, and nothing in it comes from the
