@@ -199,7 +199,10 @@ impl Ends {
             let text = |key: &str| receipt.body[key].as_str().map(str::to_owned);
             let account = text("account").unwrap_or_default();
             // An unreadable job is known by what its receipt could read of it.
-            let id = text("transactionId").or_else(|| text("jobId")).unwrap_or_default();
+            let Some(id) = text("transactionId").or_else(|| text("jobId")) else {
+                // One that names nothing is told by its letter, below.
+                continue;
+            };
             let status = text("status").unwrap_or_default();
             let end = End {
                 name: receipt.name.clone(),
