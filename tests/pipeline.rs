@@ -7,5 +7,6 @@ mod duplicates;
 mod hostile;
 mod operations;
 mod outcomes;
+mod producers;
 mod status;
 mod times;
