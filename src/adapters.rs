@@ -5,4 +5,5 @@ pub mod http;
 pub mod rabbitmq;
 pub mod redis;
 pub mod system;
+mod tls;
 mod told;

@@ -62,7 +62,7 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
     // Nobody listening any more is fine.
     let _ = ended.send(true);
     if let Some(serving) = serving {
-        serving.await.context("the admin listener failed")??;
+        serving.await.context("the admin listener failed")?;
     }
     upkeep.abort();
     worked
@@ -167,8 +167,10 @@ impl Servers {
 
     /// With the way to the providers, time and chance beside them.
     fn ports(&self, config: &Config, chance: Arc<SystemChance>) -> anyhow::Result<Ports> {
-        let wire = HttpWire::new(config.worker.connect_timeout, config.worker.request_timeout)
-            .context("the HTTP client can't be set up")?;
+        let Config { worker: times, .. } = config;
+        let wire = HttpWire::new(times.connect_timeout, times.request_timeout, times.ca.as_ref()).context(
+            "the HTTP client can't be set up; it needs the system's CA certificates or worker.ca_file",
+        )?;
         let store = self.store();
         Ok(Ports {
             queue: self.queue(),
@@ -277,7 +279,7 @@ pub struct Onlookers {
 /// The queues, for a person who looks.
 pub enum QueueView {
     /// At the broker.
-    Broker(Onlooker),
+    Broker(Box<Onlooker>),
     /// In the file.
     Embedded(Arc<Embedded>),
 }
@@ -332,7 +334,7 @@ impl Onlookers {
         let standing = self.broker.take().filter(QueueView::is_connected);
         let broker = match standing {
             Some(broker) => broker,
-            None => QueueView::Broker(Onlooker::connect(&self.queue).await?),
+            None => QueueView::Broker(Box::new(Onlooker::connect(&self.queue).await?)),
         };
         Ok(self.broker.insert(broker))
     }

@@ -19,12 +19,14 @@ use crate::providers::Gateway;
 
 pub mod keys;
 pub mod load;
+pub mod roots;
 pub mod settings;
 pub mod show;
 pub mod source;
 pub mod value;
 
 pub use load::{Loaded, load, load_text};
+pub use roots::Roots;
 pub use settings::Settings;
 pub use source::{Environment, Origin};
 
@@ -146,6 +148,8 @@ pub struct Config {
 pub struct QueueConfig {
     /// Addresses of the broker's nodes, tried in turn. They may hold a password.
     pub urls: Vec<Secret>,
+    /// CAs trusted beside the system's.
+    pub ca: Option<Roots>,
     /// What all names at the broker begin with.
     pub prefix: String,
     /// The longest time to connect.
@@ -163,6 +167,8 @@ pub struct QueueConfig {
 pub struct StoreConfig {
     /// Address of Redis. It may hold a password.
     pub url: Secret,
+    /// CAs trusted beside the system's.
+    pub ca: Option<Roots>,
     /// What all keys begin with: the queue's prefix.
     pub prefix: String,
     /// How long an id is remembered after its end.
@@ -178,6 +184,8 @@ pub struct WorkerConfig {
     pub request_timeout: Duration,
     /// The longest time to connect to a provider.
     pub connect_timeout: Duration,
+    /// CAs trusted beside the system's, for every provider.
+    pub ca: Option<Roots>,
     /// How long a claim lasts.
     pub lease: Duration,
     /// The most exempt requests of one account under way at once, in each worker; counted ones

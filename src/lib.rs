@@ -7,7 +7,7 @@
 //! - [`cli`] the commands, and [`app`], which puts adapters together for them
 //! - [`admin`], [`metrics`], [`logging`]: what people see
 //! - [`worker`] takes messages, leads each delivery through the pipeline, settles it
-//! - [`adapters`] the ports over real servers: RabbitMQ, Redis, HTTP
+//! - [`adapters`] the ports over real servers: RabbitMQ, Redis, HTTP; and over one file in their place
 //! - [`pipeline`] the steps: decode, classify, permit, claim, send, settle; decisions only
 //! - [`simulator`] plays the providers for `paceline simulate` and the tests
 //! - [`providers`] all knowledge of each provider, in its own folder

@@ -1,5 +1,7 @@
 //! The binary: arguments, then everything else in [`paceline::cli`].
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -47,6 +47,7 @@ pub(crate) mod testing {
             crashes: 0,
             outcome: None,
             due: None,
+            label: None,
         }
     }
 

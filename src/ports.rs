@@ -85,7 +85,9 @@ impl Properties {
 pub struct Message {
     /// The body as it came.
     pub body: Bytes,
-    /// Its properties.
+    /// Its properties. Of one that came by way of the jobs exchange, as producers publish, headers of
+    /// paceline's own are left out but for those that a producer may set: see
+    /// [`crate::pipeline::envelope::from_outside`].
     pub properties: Properties,
     /// The queue it came from.
     pub place: Place,
@@ -263,11 +265,15 @@ pub enum PauseCause {
     Circuit,
     /// A person asked for it.
     Operator,
+    /// A queue bound to the receipts exchange is full. Known only to the worker whose receipts are
+    /// refused, never to the store.
+    Receipts,
 }
 
 impl PauseCause {
     /// Every cause.
-    pub const ALL: [Self; 4] = [Self::Throttled, Self::Credentials, Self::Circuit, Self::Operator];
+    pub const ALL: [Self; 5] =
+        [Self::Throttled, Self::Credentials, Self::Circuit, Self::Operator, Self::Receipts];
 
     /// A stable word for metrics, logs and the store.
     pub const fn as_str(self) -> &'static str {
@@ -276,6 +282,7 @@ impl PauseCause {
             Self::Credentials => "credentials",
             Self::Circuit => "circuit",
             Self::Operator => "operator",
+            Self::Receipts => "receipts",
         }
     }
 

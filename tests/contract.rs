@@ -2,4 +2,8 @@
 mod claims;
 mod permits;
 mod queue;
+mod queues;
 mod sightings;
+#[allow(dead_code, reason = "the simulation uses all of it")]
+mod simulated;
+mod stores;

@@ -4,6 +4,8 @@ mod batches;
 mod commands;
 mod delivery;
 mod duplicates;
+mod embedded;
+mod forged;
 mod hostile;
 mod operations;
 mod outcomes;

@@ -72,7 +72,7 @@ fn last_line(mut from: impl Read) -> String {
 }
 
 /// The highest resident memory so far, in KiB; `None` once the program has ended.
-fn memory(proc: &str) -> Option<u64> {
+pub fn memory(proc: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("{proc}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse().ok()

@@ -108,3 +108,35 @@ impl EmbeddedSettings {
         }
     }
 }
+
+/// Settings for tests; each changes what it is about.
+#[cfg(test)]
+fn tests_settings() -> EmbeddedSettings {
+    use crate::job::{AccountName, Line};
+    let seconds = Duration::from_secs;
+    let shop = AccountName::new("shop").expect("a name");
+    EmbeddedSettings {
+        file: PathBuf::from("jobs.db"),
+        places: Place::of_account(&shop, &[Line::MAIN]),
+        pools: Vec::new(),
+        publish_timeout: seconds(20),
+        timeout: seconds(20),
+        dedupe_ttl: seconds(3_600),
+        lease: seconds(60),
+        request_timeout: seconds(20),
+        max_age: seconds(3_600),
+        limiter: LimiterConfig {
+            horizon: seconds(2),
+            slot_width: Duration::from_millis(200),
+            jitter: Duration::from_millis(100),
+            burst: 1,
+        },
+        circuit: CircuitConfig {
+            failures: 3,
+            pause: seconds(1),
+            pause_max: seconds(4),
+            credentials_pause: seconds(2),
+            throttle_pause: seconds(1),
+        },
+    }
+}

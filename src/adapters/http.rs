@@ -18,11 +18,15 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use crate::adapters::tls;
+use crate::config::Roots;
 use crate::ports::{MOST_ANSWER_BYTES, Sent, Wire, WireAnswer, WireRequest};
 
 /// How long an idle connection is kept: shorter than the keep-alive of usual load balancers (60 s),
 /// so that a request seldom meets a connection that the other side just closed.
 const IDLE: Duration = Duration::from_secs(30);
+
+const KEYS: tls::Keys = tls::Keys { ca: "worker.ca_file", address: "the account's address" };
 
 /// The wire over reqwest.
 pub struct HttpWire {
@@ -32,14 +36,30 @@ pub struct HttpWire {
 }
 
 impl HttpWire {
-    /// A client with its own connections. The process must have installed a rustls provider.
-    pub fn new(connect_timeout: Duration, request_timeout: Duration) -> Result<Self, reqwest::Error> {
+    /// A client with its own connections, which trusts the system's CAs and those of `ca`. The
+    /// process must have installed a rustls provider.
+    ///
+    /// # Errors
+    /// When there is no CA to trust at all: the system has none, and `ca` is absent.
+    pub fn new(
+        connect_timeout: Duration,
+        request_timeout: Duration,
+        ca: Option<&Roots>,
+    ) -> Result<Self, reqwest::Error> {
+        let added = ca.into_iter().flat_map(Roots::certificates);
+        let added = added.map(|der| reqwest::Certificate::from_der(der)).collect::<Result<Vec<_>, _>>()?;
         let client = reqwest::Client::builder()
             .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
             .http1_only()
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            // What is read is capped; an answer that grows when unpacked would pass the cap.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .tls_certs_merge(added)
             .tcp_nodelay(true)
             .connect_timeout(connect_timeout)
             .pool_idle_timeout(IDLE)
@@ -121,6 +141,9 @@ fn judge(error: &reqwest::Error) -> Sent {
 
 /// The causes of an error, without its URL: a path may hold a campaign's id.
 fn describe(error: &reqwest::Error) -> String {
+    if let Some(refusal) = tls::refusal(error, KEYS) {
+        return format!("connect failed: {refusal}");
+    }
     let kind = if error.is_timeout() {
         "timeout"
     } else if error.is_connect() {
@@ -233,7 +256,7 @@ mod tests {
 
     fn wire() -> HttpWire {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        HttpWire::new(Duration::from_secs(2), Duration::from_millis(400)).unwrap()
+        HttpWire::new(Duration::from_secs(2), Duration::from_millis(400), None).unwrap()
     }
 
     fn request(url: &reqwest::Url) -> WireRequest {

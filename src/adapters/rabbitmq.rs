@@ -1,8 +1,8 @@
 //! The broker: RabbitMQ, by quorum queues and publisher confirms.
 //!
 //! Reading order: [`names`] (what things are called), [`mod@topology`] (what there has to be),
-//! [`properties`] (what travels with a message), `link` (one connection) and `lifeline`, `consume` and
-//! `subscriptions`, `publish`, and here what keeps the connections up.
+//! [`properties`] (what travels with a message), `link` (one connection) and `lifeline`, `consume`,
+//! `width` and `subscriptions`, `publish`, and here what keeps the connections up.
 //!
 //! There are two connections, each kept up by a task of its own: a connection that the broker
 //! blocks because of its publishing writes nothing at all, acks included; and a loss of the
@@ -39,6 +39,7 @@ pub mod properties;
 mod publish;
 mod subscriptions;
 pub mod topology;
+mod width;
 
 use consume::Subscription;
 pub use link::LinkError;

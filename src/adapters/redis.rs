@@ -33,7 +33,7 @@ use std::time::Duration;
 use redis::Value;
 use tokio::sync::Mutex;
 
-use crate::config::{CircuitConfig, Config, LimiterConfig, Secret};
+use crate::config::{CircuitConfig, Config, LimiterConfig, Roots, Secret};
 use crate::ports::{Chance, PoolKey, StoreError, Window};
 
 pub mod claims;
@@ -53,6 +53,8 @@ pub struct StoreSettings {
     /// Address of Redis (`redis://` or `rediss://`). It may hold a password. For `rediss://` the
     /// process must have installed a rustls `CryptoProvider`.
     pub url: Secret,
+    /// CAs trusted beside the system's, for `rediss://`.
+    pub ca: Option<Roots>,
     /// What all keys begin with.
     pub prefix: String,
     /// The longest time to wait for an answer.
@@ -76,6 +78,7 @@ impl From<&Config> for StoreSettings {
     fn from(config: &Config) -> Self {
         Self {
             url: config.store.url.clone(),
+            ca: config.store.ca.clone(),
             prefix: config.store.prefix.clone(),
             timeout: config.store.timeout,
             dedupe_ttl: config.store.dedupe_ttl,
@@ -106,7 +109,8 @@ impl RedisStore {
     ///
     /// # Errors
     /// When the address can't be read, a window allows fewer than 2 requests, or Redis is there
-    /// but refuses: a wrong password, a user without `INFO` or another right.
+    /// but refuses: a wrong password, a user without `INFO` or another right. So it is when it shows
+    /// a certificate that can't be trusted.
     pub async fn connect(
         settings: StoreSettings,
         pools: Vec<(PoolKey, Vec<Window>)>,
@@ -124,7 +128,8 @@ impl RedisStore {
             });
         }
         let probe_key = format!("{{{}:probe}}", settings.prefix);
-        let link = Link::start(&settings.url, settings.timeout, probe_key, chance).await?;
+        let link =
+            Link::start(&settings.url, settings.ca.as_ref(), settings.timeout, probe_key, chance).await?;
         Ok(Arc::new(Self {
             link,
             settings,

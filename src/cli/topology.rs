@@ -7,7 +7,8 @@ use crate::app::{self, BrokerObject};
 ///
 /// Exchanges, queues and their bindings, all durable, under the configured prefix. What exists is
 /// left as it is; where something exists with other arguments, the error names it. A worker
-/// declares what is missing by itself: this is for producers that start first, and for looking.
+/// declares what is missing by itself: this is for producers that start first, and for looking. Where
+/// queue.url is a file, it is made, and its queues are printed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  paceline --config /etc/paceline.toml topology --json")]
 pub(super) struct Args {

@@ -11,7 +11,8 @@ use crate::worker::Stage;
 /// Runs a delivery worker until SIGTERM or SIGINT, then drains
 ///
 /// Takes jobs of every configured account from the broker and sends them to the providers within
-/// the accounts' limits. Any number of workers may run; they share limits, pauses and claims.
+/// the accounts' limits. Any number of workers may run; they share limits, pauses and claims. On a file
+/// (queue.url = "embedded:FILE") there is one, and a second one is refused.
 /// The first SIGTERM or SIGINT ends the intake and lets work in progress end (worker.drain at the
 /// longest); a second one ends at once. Nothing is lost either way.
 #[derive(Debug, clap::Args)]

@@ -38,6 +38,8 @@ pub enum Kind {
         /// The most addresses.
         most: usize,
     },
+    /// A PEM file with certificates of CAs, its path relative to the configuration file.
+    Roots,
     /// Where to listen: an IP address with a port, or `"off"`.
     Listen,
     /// A word of 1 to `max` of `A-Z a-z 0-9 _ -`.
@@ -126,6 +128,13 @@ const QUEUE: &[Key] = &[
         "A broker on this machine with its factory settings.",
     ),
     key(
+        "ca_file",
+        Kind::Roots,
+        None,
+        "A PEM file with CAs that amqps:// trusts beside the system's; relative to the configuration file.",
+        "Absent, the system's are trusted alone. Certificates are always checked.",
+    ),
+    key(
         "prefix",
         Kind::Word { max: 32 },
         Some(r#""paceline""#),
@@ -171,6 +180,13 @@ const STORE: &[Key] = &[
         "A Redis on this machine with its factory settings.",
     ),
     key(
+        "ca_file",
+        Kind::Roots,
+        None,
+        "A PEM file with CAs that rediss:// trusts beside the system's; relative to the configuration file.",
+        "Absent, the system's are trusted alone. Certificates are always checked.",
+    ),
+    key(
         "dedupe_ttl",
         seconds(MINUTE, 90 * DAY),
         Some(r#""7d""#),
@@ -208,6 +224,13 @@ const WORKER: &[Key] = &[
         Some(r#""5s""#),
         "The longest time to connect to a provider.",
         "A request that never left is told apart from one whose outcome is unknown.",
+    ),
+    key(
+        "ca_file",
+        Kind::Roots,
+        None,
+        "A PEM file with CAs that requests to providers trust beside the system's; relative to the configuration file.",
+        "Absent, the system's are trusted alone: providers have public certificates, a proxy before them may not.",
     ),
     key(
         "lease",

@@ -14,7 +14,7 @@ use super::source::{self, Context, Environment};
 use super::value::{Parsed, allowed};
 use super::{
     Account, CircuitConfig, Config, ConfigError, ConfigErrors, LimiterConfig, LogConfig, LogFormat,
-    QueueConfig, RetryConfig, Secret, Shown, StoreConfig, Weights, WorkerConfig,
+    QueueConfig, RetryConfig, Roots, Secret, Shown, StoreConfig, Weights, WorkerConfig,
 };
 use crate::job::AccountName;
 use crate::ports::{PoolKey, Window};
@@ -258,6 +258,14 @@ impl Values {
         }
     }
 
+    fn roots(&self, key: &str) -> Result<Option<Roots>, ConfigError> {
+        match self.by_key.get(key) {
+            None => Ok(None),
+            Some(Parsed::Roots(roots)) => Ok(Some(roots.clone())),
+            Some(_) => Err(self.bug(key)),
+        }
+    }
+
     fn listen(&self, key: &str) -> Result<Option<SocketAddr>, ConfigError> {
         let Some(Parsed::Listen(address)) = self.by_key.get(key) else { return Err(self.bug(key)) };
         Ok(*address)
@@ -310,6 +318,7 @@ fn build(
 fn queue(values: &Values) -> Result<QueueConfig, ConfigError> {
     Ok(QueueConfig {
         urls: values.addresses("url")?,
+        ca: values.roots("ca_file")?,
         prefix: values.text("prefix")?,
         connect_timeout: values.duration("connect_timeout")?,
         publish_timeout: values.duration("publish_timeout")?,
@@ -322,6 +331,7 @@ fn store(values: &Values, prefix: String) -> Result<StoreConfig, ConfigError> {
     let url = values.addresses("url")?.into_iter().next().ok_or_else(|| values.bug("url"))?;
     Ok(StoreConfig {
         url,
+        ca: values.roots("ca_file")?,
         prefix,
         dedupe_ttl: values.duration("dedupe_ttl")?,
         timeout: values.duration("timeout")?,
@@ -332,6 +342,7 @@ fn worker(values: &Values) -> Result<WorkerConfig, ConfigError> {
     Ok(WorkerConfig {
         request_timeout: values.duration("request_timeout")?,
         connect_timeout: values.duration("connect_timeout")?,
+        ca: values.roots("ca_file")?,
         lease: values.duration("lease")?,
         requests_in_flight: values.integer("requests_in_flight")?,
         jobs_prefetch: values.integer("jobs_prefetch")?,

@@ -118,24 +118,27 @@ fn without_file_and_environment_the_defaults_hold() {
 
 #[test]
 fn every_key_can_be_set_and_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem").display().to_string();
+    std::fs::write(&ca, crate::config::roots::tests::ca()).unwrap();
     let text = r#"
         queue = { url = "amqps://a,amqps://b", prefix = "p", connect_timeout = "1s", publish_timeout = "2s",
-                  publish_batch = 3, reconnect_max = "4s" }
-        store = { url = "rediss://r", dedupe_ttl = "5m", timeout = "6s" }
+                  publish_batch = 3, reconnect_max = "4s", ca_file = "CA" }
+        store = { url = "rediss://r", dedupe_ttl = "5m", timeout = "6s", ca_file = "CA" }
         admin = { listen = "off" }
         worker = { request_timeout = "7s", connect_timeout = "8s", lease = "90s", requests_in_flight = 10,
                    jobs_prefetch = 11, lane_prefetch = 12, exempt_per_second = 28, lower_every = 29,
-                   normal_per_low = 30, hold = "13s", drain = "14s" }
+                   normal_per_low = 30, hold = "13s", drain = "14s", ca_file = "CA" }
         limiter = { horizon = "15s", slot_width = "1s", jitter = "2s", burst = 4 }
         retry = { attempts = 19, max_age = "20m", base = "21s", cap = "22s" }
         circuit = { failures = 23, pause = "24s", pause_max = "25s", credentials_pause = "26s",
                     throttle_pause = "27s" }
         log = { format = "json", level = "debug" }"#;
-    let loaded = loaded(text, &Environment::default()).unwrap_or_else(|e| panic!("{e}"));
-    let expected = "QueueConfig { urls: [[secret], [secret]], prefix: \"p\", connect_timeout: 1s, \
+    let loaded = loaded(&text.replace("CA", &ca), &Environment::default()).unwrap_or_else(|e| panic!("{e}"));
+    let expected = "QueueConfig { urls: [[secret], [secret]], ca: Some(1 of \"CA\"), prefix: \"p\", connect_timeout: 1s, \
         publish_timeout: 2s, publish_batch: 3, reconnect_max: 4s } \
-        StoreConfig { url: [secret], prefix: \"p\", dedupe_ttl: 300s, timeout: 6s } None \
-        WorkerConfig { request_timeout: 7s, connect_timeout: 8s, lease: 90s, requests_in_flight: 10, \
+        StoreConfig { url: [secret], ca: Some(1 of \"CA\"), prefix: \"p\", dedupe_ttl: 300s, timeout: 6s } None \
+        WorkerConfig { request_timeout: 7s, connect_timeout: 8s, ca: Some(1 of \"CA\"), lease: 90s, requests_in_flight: 10, \
         jobs_prefetch: 11, lane_prefetch: Some(12), exempt_per_second: Some(28), \
         weights: Weights { lower_every: 29, normal_per_low: 30 }, hold: 13s, drain: 14s } \
         LimiterConfig { horizon: 15s, slot_width: 1s, jitter: 2s, burst: 4 } \
@@ -144,7 +147,7 @@ fn every_key_can_be_set_and_arrives() {
     let Config { queue, store, admin, worker, limiter, retry, circuit, .. } = &loaded.config;
     assert_eq!(
         format!("{queue:?} {store:?} {admin:?} {worker:?} {limiter:?} {retry:?} {circuit:?}"),
-        expected
+        expected.replace("CA", &ca)
     );
     assert_eq!(loaded.log, LogConfig { format: LogFormat::Json, level: "debug".into() });
     let from_file = loaded.values.iter().filter(|v| matches!(v.origin, crate::config::Origin::File(_)));
@@ -168,6 +171,18 @@ fn the_environment_overrides_the_file() {
     let account = loaded.config.accounts.values().next().unwrap();
     let (_, key, windows) = account.gateway.pools().remove(0);
     assert_eq!((key.0, windows[0].requests), (format!("fake:{}", checksum("12345")), 30));
+}
+
+#[test]
+fn a_ca_file_that_gives_no_trust_is_named_with_its_key() {
+    for (text, expected) in [
+        ("queue.ca_file = \"ca.pem\"", "queue.ca_file: the file conf/ca.pem: can't be read"),
+        ("store.ca_file = \"/dev/null\"", "store.ca_file: the file /dev/null: holds no certificate"),
+        ("worker.ca_file = \"../Cargo.toml\"", "worker.ca_file: the file conf/../Cargo.toml: "),
+    ] {
+        let problems = problems(text, &environment());
+        assert!(problems.iter().any(|p| p.contains(expected)), "{text}: {problems:?}");
+    }
 }
 
 #[test]

@@ -11,9 +11,9 @@ use std::time::Duration;
 use toml::{Table, Value};
 use url::Url;
 
-use super::Secret;
 use super::keys::Kind;
 use super::source::Context;
+use super::{Roots, Secret};
 
 /// A credential's file larger than this is not one.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -58,6 +58,8 @@ pub enum Parsed {
     Addresses(Vec<Secret>),
     /// A file instead of servers.
     Embedded(PathBuf),
+    /// CAs.
+    Roots(Roots),
     /// Where to listen; `None` for nowhere.
     Listen(Option<SocketAddr>),
 }
@@ -76,6 +78,7 @@ impl Parsed {
                 quoted(list.iter().map(|secret| masked(secret.expose())).collect::<Vec<_>>().join(","))
             }
             Self::Embedded(file) => quoted(format!("{EMBEDDED}{}", file.display())),
+            Self::Roots(roots) => quoted(roots.file().to_owned()),
             Self::Listen(None) => quoted("off".into()),
             Self::Listen(Some(address)) => quoted(address.to_string()),
         }
@@ -125,6 +128,10 @@ pub fn parse(kind: &Kind, leaf: &Leaf, context: &Context) -> Result<Parsed, Stri
                 Address::Other(problem) => problem,
             })
         }
+        Kind::Roots => {
+            let path = text(leaf).ok_or_else(|| wrong(found(leaf)))?;
+            Roots::read(&context.resolve(&path), &path).map(Parsed::Roots)
+        }
         Kind::Listen => listen(leaf).map(Parsed::Listen).ok_or_else(|| wrong(found(leaf))),
         Kind::Word { max } => {
             text(leaf).filter(|text| is_word(text, *max)).map(Parsed::Text).ok_or_else(|| wrong(found(leaf)))
@@ -149,6 +156,7 @@ pub fn allowed(kind: &Kind) -> String {
             let many = if *most > 1 { format!(" (up to {most}, comma separated)") } else { String::new() };
             format!("{forms}{many} or {EMBEDDED}FILE, also as {{ env = \"NAME\" }} or {{ file = \"PATH\" }}")
         }
+        Kind::Roots => "the path of a PEM file with certificates of CAs, such as \"ca.pem\"".into(),
         Kind::Listen => "an IP address with a port, such as \"127.0.0.1:9464\", or \"off\"".into(),
         Kind::Word { max } => format!("1 to {max} of A-Z a-z 0-9 _ -"),
     }
@@ -285,6 +293,10 @@ fn addresses(leaf: &Leaf, context: &Context, schemes: &[&str], most: usize) -> R
     Ok(Parsed::Addresses(list.into_iter().map(Secret::new).collect()))
 }
 
+/// What RabbitMQ's own form of addresses says about certificates: here it would be ignored in silence.
+const OF_CERTIFICATES: [&str; 6] =
+    ["verify", "cacertfile", "certfile", "keyfile", "fail_if_no_peer_cert", "server_name_indication"];
+
 fn check_address(address: &str, schemes: &[&str]) -> Result<(), String> {
     let url = Url::parse(address).map_err(|error| format!("that can't be read ({error})"))?;
     if !schemes.contains(&url.scheme()) {
@@ -292,6 +304,17 @@ fn check_address(address: &str, schemes: &[&str]) -> Result<(), String> {
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err("without a host".into());
+    }
+    // In a URL of Redis this is where its library takes `#insecure`, and nothing else.
+    if url.fragment().is_some() {
+        return Err(
+            "with a part behind #; certificates are always checked, and ca_file adds a private CA".into()
+        );
+    }
+    if let Some((name, _)) = url.query_pairs().find(|(name, _)| OF_CERTIFICATES.contains(&name.as_ref())) {
+        return Err(format!(
+            "with {name}, which has no effect; certificates are always checked, and ca_file adds a private CA"
+        ));
     }
     let path = url.path().trim_start_matches('/');
     if path.contains('/') {
@@ -385,6 +408,12 @@ mod tests {
             (AMQP, "7", "found 7"),
             (AMQP, r#"{ env = "NONE" }"#, "the environment variable NONE is not set"),
             (REDIS, r#""redis://h/x""#, "not the number of a database"),
+            (REDIS, r#""rediss://h/0#insecure""#, "certificates are always checked, and ca_file"),
+            (REDIS, r#""redis://h/0#""#, "with a part behind #"),
+            (AMQP, r#""amqps://h/%2f?verify=verify_none""#, "with verify, which has no effect"),
+            (AMQP, r#""amqps://h,amqps://g?heartbeat=5&cacertfile=x""#, "(number 2) with cacertfile"),
+            (Kind::Roots, "5", "found 5, allowed: the path of a PEM file"),
+            (Kind::Roots, r#""none.pem""#, "the file none.pem: can't be read"),
         ];
         for (kind, toml, expected) in cases {
             let problem = parse(&kind, &leaf(toml), &context()).err().unwrap_or_default();

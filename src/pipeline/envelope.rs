@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::job::Instance;
+use crate::job::{DeliveryId, Instance, TransactionId};
 use crate::ports::{Chance, History, Place, Properties};
 use crate::verdict::Outcome;
 
@@ -27,6 +27,12 @@ const OUTCOME: &str = "paceline-outcome";
 const DUE_AT: &str = "paceline-due-at";
 const DUE_TO: &str = "paceline-due-to";
 const DUE_ACCOUNT: &str = "paceline-due-account";
+const DELIVERY: &str = "paceline-delivery";
+const JOB: &str = "paceline-job";
+const OPERATION: &str = "paceline-operation";
+const READS: &str = "paceline-reads";
+/// What the names of paceline's own headers begin with.
+const OWN: &str = "paceline-";
 /// The longest header that is carried on; W3C allows a tracestate of 512.
 const MAX_HEADER_BYTES: usize = 1_024;
 /// The longest outcome that travels in a header: with all else below what AMQP carries (128 KiB).
@@ -51,6 +57,20 @@ pub struct Due {
     pub at: Timestamp,
     /// The queue it then goes to.
     pub to: Place,
+}
+
+/// What a message of paceline's own says of its delivery beside its body, so that it can be ended in
+/// its own name without being read: reading it may be what brings workers down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// The delivery's identity.
+    pub id: DeliveryId,
+    /// Its job's.
+    pub job: TransactionId,
+    /// The operation.
+    pub operation: String,
+    /// Whether the operation only reads.
+    pub reads: bool,
 }
 
 /// Everything that travels with a delivery beside its job.
@@ -83,6 +103,8 @@ pub struct Envelope {
     pub outcome: Option<Outcome>,
     /// Where it goes after a wait.
     pub due: Option<Due>,
+    /// What it says of its delivery; `None` for a producer's message.
+    pub label: Option<Label>,
 }
 
 impl Envelope {
@@ -122,6 +144,7 @@ impl Envelope {
                 .filter(|_| internal)
                 .and_then(|text| serde_json::from_str(text).ok()),
             due: read_due(properties),
+            label: read_label(properties).filter(|_| internal),
         }
     }
 
@@ -166,6 +189,9 @@ impl Envelope {
         if let Some(due) = &self.due {
             write_due(&mut properties, due);
         }
+        if let Some(label) = &self.label {
+            write_label(&mut properties, label);
+        }
         properties
     }
 
@@ -189,6 +215,14 @@ fn bounded<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
     properties.header(name).filter(|value| value.len() <= MAX_HEADER_BYTES)
 }
 
+/// The properties of a message that came from outside: the headers that say what paceline knows of a
+/// delivery are not a producer's to set, since a forged one could end a delivery that was never sent.
+/// What is left of them is the replay, which is documented.
+pub fn from_outside(mut properties: Properties) -> Properties {
+    properties.headers.retain(|(name, _)| !name.starts_with(OWN) || name == REPLAY);
+    properties
+}
+
 /// Whether a worker held the message before and gave it back, with the time of its publishing.
 pub fn was_given_back(properties: &Properties) -> bool {
     properties.header(PUBLISHED_AT).is_some()
@@ -201,7 +235,7 @@ pub fn given_back(properties: &Properties, intake: Timestamp, chance: &dyn Chanc
     let published_at = Envelope::read(properties, intake, chance).published_at;
     let mut kept = properties.clone();
     kept.headers.retain(|(name, value)| {
-        let ours = name.starts_with("paceline-") || TRACE.contains(&name.as_str());
+        let ours = name.starts_with(OWN) || TRACE.contains(&name.as_str());
         ours && value.len() <= if name == OUTCOME { MAX_OUTCOME_BYTES } else { MAX_HEADER_BYTES }
     });
     kept.set_header(PUBLISHED_AT, published_at.as_millisecond().to_string());
@@ -221,10 +255,13 @@ fn outcome_text(outcome: &Outcome) -> Option<String> {
     serde_json::to_string(&shorter).ok()
 }
 
-/// What a message is called on all its hops: by its producer, else by us; `None` for one that has no
-/// name yet.
-pub fn message_name(properties: &Properties) -> Option<&str> {
-    properties.message_id.as_deref().filter(|id| !id.is_empty()).or_else(|| properties.header(INSTANCE))
+/// What the one delivery of a message, or the message of a producer, is called on all its hops; `None`
+/// for one that has no name yet. Deliveries of one job have names of their own: what one of them does
+/// must not be counted against the others.
+pub fn message_name(properties: &Properties) -> Option<Instance> {
+    let own = bounded(properties, INSTANCE).map(Instance::from_header);
+    let producers = || properties.message_id.as_deref().filter(|id| !id.is_empty());
+    own.or_else(|| producers().map(|id| Instance::of(id, 0)))
 }
 
 /// Attempts, as a message of ours remembers them. Bounded, so that no arithmetic on them overflows
@@ -258,6 +295,22 @@ fn read_due(properties: &Properties) -> Option<Due> {
     let at = millis(properties.header(DUE_AT))?;
     let account = crate::job::AccountName::new(properties.header(DUE_ACCOUNT)?)?;
     Some(Due { at, to: Place::of_label(account, properties.header(DUE_TO)?)? })
+}
+
+fn read_label(properties: &Properties) -> Option<Label> {
+    let job = TransactionId::new(properties.header(JOB)?).ok()?;
+    let id = DeliveryId::own(&job, properties.header(DELIVERY)?, None).ok()?;
+    let operation = bounded(properties, OPERATION)?.to_owned();
+    Some(Label { id, job, operation, reads: properties.header(READS).is_some() })
+}
+
+fn write_label(properties: &mut Properties, label: &Label) {
+    properties.set_header(DELIVERY, label.id.as_str());
+    properties.set_header(JOB, label.job.as_str());
+    properties.set_header(OPERATION, &label.operation);
+    if label.reads {
+        properties.set_header(READS, "1");
+    }
 }
 
 fn write_due(properties: &mut Properties, due: &Due) {
@@ -330,6 +383,12 @@ mod tests {
                 crashes: 2,
                 outcome: Some(Ending::unsent(Status::Expired, 1).at(now())),
                 due: Some(Due { at: Timestamp::from_millisecond(9).unwrap(), to }),
+                label: Some(Label {
+                    id: DeliveryId::nth(&TransactionId::new("job").unwrap(), 7),
+                    job: TransactionId::new("job").unwrap(),
+                    operation: "createMessage".into(),
+                    reads: true,
+                }),
             };
             assert_eq!(Envelope::read(&envelope.write(), now(), &Fixed), envelope);
         }
@@ -361,6 +420,47 @@ mod tests {
         let ours = Envelope::read(&properties, now(), &Fixed);
         assert_eq!((ours.remembered.requests, ours.remembered.unresolved_ms), (MAX_COUNT, None));
         assert_eq!(ours.crashes, MAX_COUNT);
+    }
+
+    #[test]
+    fn of_our_own_headers_a_producer_can_set_only_the_replay() {
+        let mut properties = Properties { message_id: Some("m".into()), ..Properties::default() };
+        let forged = [
+            INSTANCE,
+            PUBLISHED_AT,
+            REQUESTS,
+            RETRIES,
+            FIRST_ATTEMPT,
+            UNRESOLVED,
+            ALONE,
+            COUNTED,
+            CRASHES,
+            OUTCOME,
+            DUE_AT,
+            DUE_TO,
+            DUE_ACCOUNT,
+            DELIVERY,
+            JOB,
+            OPERATION,
+            READS,
+        ];
+        for name in forged.into_iter().chain([REPLAY, "traceparent", "theirs"]) {
+            properties.set_header(name, "1");
+        }
+        let left = from_outside(properties).headers;
+        let names: Vec<&str> = left.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, [REPLAY, "traceparent", "theirs"]);
+    }
+
+    #[test]
+    fn each_delivery_has_a_name_of_its_own_that_its_hops_keep() {
+        let published = Properties { message_id: Some("m".into()), ..Properties::default() };
+        let envelope = Envelope::read(&published, now(), &Fixed);
+        let name = message_name(&published);
+        assert_eq!(name, message_name(&envelope.write()));
+        assert_eq!(name, message_name(&envelope.nth(0).write()));
+        assert_ne!(name, message_name(&envelope.nth(1).write()));
+        assert_eq!(message_name(&Properties::default()), None);
     }
 
     #[test]

@@ -161,6 +161,33 @@ pub const fn may_push_twice(history: &History, repeat: Repeat) -> bool {
     }
 }
 
+/// The end of what brought workers down again and again: one of them may have died right after its
+/// request was taken.
+pub fn poison(history: &History, repeat: Repeat) -> Ending {
+    let reason = if may_push_twice(history, repeat) { DeadReason::Uncertain } else { DeadReason::Poison };
+    Ending::dead(reason, "handling this message brought a worker down again and again", history.requests)
+}
+
+/// The end of a duplicate of a delivery that ended so.
+pub fn duplicate_of(outcome: &Outcome) -> Ending {
+    let mut duplicate = Ending::unsent(Status::Duplicate, 0);
+    duplicate.acceptance.message_code.clone_from(&outcome.acceptance.message_code);
+    duplicate
+}
+
+/// An end that was known before its message came, given what its claim says. That a delivery is poison
+/// was found without asking its claim; any other end was an answer to its last request.
+pub fn known(outcome: &Outcome, history: &History, repeat: Repeat) -> Outcome {
+    let mut known = outcome.clone();
+    if known.reason == Some(DeadReason::Poison) {
+        known.attempts = history.requests;
+        if may_push_twice(history, repeat) {
+            known.reason = Some(DeadReason::Uncertain);
+        }
+    }
+    known
+}
+
 /// Back to its queue at once, without using up a retry.
 fn back(history: History, cause: &'static str, alone: bool, counted: bool) -> Settlement {
     Settlement::Later { delay: Duration::ZERO, history, alone, counted, cause }

@@ -7,7 +7,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::job::AccountName;
+use crate::job::{AccountName, Instance};
 
 /// So many deliveries without a settlement make a message suspect.
 const SUSPECT_AFTER: u32 = 3;
@@ -21,34 +21,54 @@ pub const fn is_suspect(redeliveries: u32, carried: u32) -> bool {
     redeliveries.saturating_add(carried) >= SUSPECT_AFTER
 }
 
+/// What is done alone with a suspect; each is counted by itself, so that what a delivery does is not
+/// taken for what its body does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Reading it.
+    Read,
+    /// Leading what was read to its end.
+    Lead,
+}
+
 /// What to do with a suspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
-    /// Handle it, with nothing else under way.
+    /// Take the step, with nothing else under way.
     Alone,
-    /// End it as poison.
+    /// End it as poison: reading it is safe.
     Bury,
-    /// End it as poison without reading it: reading it may be what kills.
+    /// End it as poison without reading it: reading it is what kills.
     BuryUnread,
 }
 
-/// Decides by how many handlings alone have begun, this one included.
-pub const fn treatment(times: u32) -> Treatment {
-    if times <= PROVEN_AFTER {
-        Treatment::Alone
-    } else if times == PROVEN_AFTER + 1 {
-        Treatment::Bury
-    } else {
-        Treatment::BuryUnread
+/// Decides by how many handlings alone have begun with this step, this one included.
+///
+/// A message that can be read is ended by what was read, through the claims of its deliveries: it may
+/// have copies that end otherwise. One that can't be read has no copy that any worker got to an end.
+pub const fn treatment(step: Step, times: u32) -> Treatment {
+    match step {
+        Step::Read | Step::Lead if times <= PROVEN_AFTER => Treatment::Alone,
+        Step::Read => Treatment::BuryUnread,
+        Step::Lead => Treatment::Bury,
     }
 }
 
-/// The same for every redelivery and every hop of a message, another for any other message.
-pub fn fingerprint(account: Option<&AccountName>, message_id: Option<&str>, body: &[u8]) -> String {
+/// The same for every redelivery and every hop of a message, another for any other message or step.
+pub fn fingerprint(
+    step: Step,
+    account: Option<&AccountName>,
+    name: Option<&Instance>,
+    body: &[u8],
+) -> String {
     let mut hash = Sha256::new();
     hash.update(account.map_or("", AccountName::as_str).as_bytes());
-    match message_id {
-        Some(id) => hash.update([b"\0id\0", id.as_bytes()].concat()),
+    match step {
+        Step::Read => hash.update(b"\0read"),
+        Step::Lead => hash.update(b"\0lead"),
+    }
+    match name {
+        Some(name) => hash.update([b"\0name\0", name.as_str().as_bytes()].concat()),
         None => hash.update([b"\0body\0", body].concat()),
     }
     hex::encode(&hash.finalize()[..16])
@@ -65,29 +85,34 @@ mod tests {
         {
             assert_eq!(is_suspect(redeliveries, carried), expected, "{redeliveries} + {carried}");
         }
-        for (times, expected) in [
-            (1, Treatment::Alone),
-            (3, Treatment::Alone),
-            (4, Treatment::Bury),
-            (5, Treatment::BuryUnread),
-            (99, Treatment::BuryUnread),
+        for (step, times, expected) in [
+            (Step::Read, 1, Treatment::Alone),
+            (Step::Read, 3, Treatment::Alone),
+            (Step::Read, 4, Treatment::BuryUnread),
+            (Step::Read, 99, Treatment::BuryUnread),
+            (Step::Lead, 1, Treatment::Alone),
+            (Step::Lead, 3, Treatment::Alone),
+            (Step::Lead, 4, Treatment::Bury),
+            (Step::Lead, 99, Treatment::Bury),
         ] {
-            assert_eq!(treatment(times), expected, "{times}");
+            assert_eq!(treatment(step, times), expected, "{step:?} {times}");
         }
     }
 
     #[test]
-    fn messages_are_told_apart() {
+    fn messages_and_steps_are_told_apart() {
         let shop = AccountName::new("shop").unwrap();
+        let [m, n] = ["m/0", "m/1"].map(Instance::from_header);
         let prints = [
-            fingerprint(Some(&shop), Some("m"), b"x"),
-            fingerprint(Some(&shop), Some("n"), b"x"),
-            fingerprint(Some(&shop), None, b"x"),
-            fingerprint(Some(&shop), None, b"y"),
-            fingerprint(None, None, b"x"),
+            fingerprint(Step::Read, Some(&shop), Some(&m), b"x"),
+            fingerprint(Step::Lead, Some(&shop), Some(&m), b"x"),
+            fingerprint(Step::Read, Some(&shop), Some(&n), b"x"),
+            fingerprint(Step::Read, Some(&shop), None, b"x"),
+            fingerprint(Step::Read, Some(&shop), None, b"y"),
+            fingerprint(Step::Read, None, None, b"x"),
         ];
         let distinct: std::collections::HashSet<_> = prints.iter().collect();
         assert_eq!(distinct.len(), prints.len());
-        assert_eq!(fingerprint(Some(&shop), Some("m"), b"x"), fingerprint(Some(&shop), Some("m"), b"y"));
+        assert_eq!(prints[0], fingerprint(Step::Read, Some(&shop), Some(&m), b"y"));
     }
 }

@@ -53,6 +53,14 @@ impl Place {
         }
     }
 
+    /// The limit for which deliveries wait in it; the main one where they wait for none.
+    pub fn line(&self) -> Line {
+        match self {
+            Self::Retry(_, line) | Self::Lane(_, line, _) => line.clone(),
+            Self::Jobs(_) | Self::Due | Self::Dead => Line::MAIN,
+        }
+    }
+
     /// The account whose queue it is; `None` for those of all accounts.
     pub const fn account(&self) -> Option<&AccountName> {
         match self {

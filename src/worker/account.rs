@@ -27,6 +27,9 @@ pub struct AccountState {
     main_gate: Gate,
     /// One for each further limit.
     gates_beside: BTreeMap<Line, Gate>,
+    /// Not open while the broker refuses the account's receipts. What this worker found out, and no
+    /// other knows.
+    receipts_gate: Gate,
     /// Bounds the exempt requests under way.
     exempt_in_flight: Semaphore,
     /// Bounds the exempt requests a second.
@@ -55,6 +58,7 @@ impl AccountState {
             account,
             main_gate: Gate::default(),
             gates_beside,
+            receipts_gate: Gate::default(),
             exempt_in_flight: Semaphore::new(config.requests_in_flight),
             exempt_ceiling: config.exempt_per_second.and_then(NonZeroU32::new).map(|most| {
                 // One at a time: the quota's burst would be a second's worth.
@@ -93,6 +97,32 @@ impl AccountState {
         self.gate(line).state(now)
     }
 
+    /// What is let through for one of its limits: its gate and that of the receipts must let it pass.
+    pub(super) fn admission(&self, line: &Line, now: Instant) -> GateState {
+        self.gate(line).state(now).and(self.receipts_gate.state(now))
+    }
+
+    pub(super) fn are_receipts_refused(&self) -> bool {
+        self.receipts_gate.cause().is_some()
+    }
+
+    /// A receipt was refused: nothing new is sent for `wait`, then one at a time, until one is taken.
+    /// Returns whether that is news.
+    pub(super) fn receipts_refused(&self, wait: Duration, now: Instant) -> bool {
+        let news = self.receipts_gate.learn(Pause { wait, cause: PauseCause::Receipts }, now);
+        self.wake_rooms();
+        news
+    }
+
+    /// A receipt was taken. Returns whether that is news.
+    pub(super) fn receipts_taken(&self) -> bool {
+        let news = self.are_receipts_refused() && self.receipts_gate.open();
+        if news {
+            self.wake_rooms();
+        }
+        news
+    }
+
     pub(super) fn pause_cause(&self, line: &Line) -> Option<PauseCause> {
         self.gate(line).cause()
     }
@@ -125,25 +155,27 @@ impl AccountState {
         self.rooms.values()
     }
 
-    /// Waits for a place among the exempt requests, for the gate, and for the ceiling.
+    /// Waits for a place among the exempt requests, for the gates, and for the ceiling.
     pub(super) async fn ready_for_exempt(
         self: &Arc<Self>,
         line: &Line,
     ) -> Option<(SemaphorePermit<'_>, Pass)> {
         // The semaphore is never closed.
         let place = self.exempt_in_flight.acquire().await.ok()?;
-        let probing = self.gate(line).pass().await;
-        let pass = Pass { account: self.clone(), line: line.clone(), probing };
+        let receipts = Turn::new(self, None, self.receipts_gate.pass().await);
+        let line = Turn::new(self, Some(line), self.gate(line).pass().await);
+        let pass = Pass { line, _receipts: receipts };
         if let Some(ceiling) = &self.exempt_ceiling {
             ceiling.until_ready().await;
         }
         Some((place, pass))
     }
 
-    /// Goes through the gate, if it lets through now.
+    /// Goes through the gates, if they let through now.
     pub(super) fn enter(self: &Arc<Self>, line: &Line, now: Instant) -> Option<Pass> {
-        let probing = self.gate(line).enter(now)?;
-        Some(Pass { account: self.clone(), line: line.clone(), probing })
+        let receipts = Turn::new(self, None, self.receipts_gate.enter(now)?);
+        let line = Turn::new(self, Some(line), self.gate(line).enter(now)?);
+        Some(Pass { line, _receipts: receipts })
     }
 
     /// Closes the gate in this worker. Returns whether it was open.
@@ -192,26 +224,39 @@ impl AccountState {
     }
 }
 
-/// The right to send through an account's gate. While the gate is half open there is one at a time;
+/// The right to send through an account's gates. While one is half open there is one at a time;
 /// dropping it lets the next one through, whatever happened to this one.
 pub(super) struct Pass {
-    account: Arc<AccountState>,
-    line: Line,
-    probing: bool,
+    line: Turn,
+    _receipts: Turn,
 }
 
 impl Pass {
     /// Whether its result tells if the account works again.
     pub(super) fn is_probe(&self) -> bool {
-        self.probing
+        self.line.probing
     }
 }
 
-impl Drop for Pass {
+/// The right to send through one gate: that of a limit, or that of the receipts.
+struct Turn {
+    account: Arc<AccountState>,
+    line: Option<Line>,
+    probing: bool,
+}
+
+impl Turn {
+    fn new(account: &Arc<AccountState>, line: Option<&Line>, probing: bool) -> Self {
+        Self { account: account.clone(), line: line.cloned(), probing }
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
         if self.probing {
-            self.account.gate(&self.line).leave();
-            self.account.wake_rooms();
+            let account = &self.account;
+            self.line.as_ref().map_or(&account.receipts_gate, |line| account.gate(line)).leave();
+            account.wake_rooms();
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::metrics;
 use crate::pipeline::claim::{self, Step};
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::send::{Cargo, Claimed};
-use crate::pipeline::settle::{Ending, Settlement, may_push_twice};
+use crate::pipeline::settle::{self, Ending, Settlement, may_push_twice};
 use crate::ports::{Answer, Claim, Place, Purpose, Release, Sent};
 use crate::verdict::{DeadReason, Fate, Outcome, Signal, Status};
 use crate::worker::account::{AccountState, Pass};
@@ -130,13 +130,8 @@ impl Worker {
             parcel.hand.ticket.ack().await;
             return;
         }
-        let outcome = if same {
-            outcome
-        } else {
-            let mut duplicate = Ending::unsent(Status::Duplicate, 0).at(self.ports.clock.now());
-            duplicate.acceptance.message_code = outcome.acceptance.message_code;
-            duplicate
-        };
+        let now = self.ports.clock.now();
+        let outcome = if same { outcome } else { settle::duplicate_of(&outcome).at(now) };
         self.finish(parcel, &outcome).await;
     }
 

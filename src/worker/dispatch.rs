@@ -261,14 +261,14 @@ impl Worker {
     }
 
     fn admits(&self, dispatcher: &Dispatcher, name: &AccountName, now: Instant) -> bool {
-        self.accounts.get(name).is_some_and(|account| match account.gate_state(&dispatcher.line, now) {
+        self.accounts.get(name).is_some_and(|account| match account.admission(&dispatcher.line, now) {
             GateState::Open | GateState::HalfOpen { free: true } => true,
             GateState::Closed(_) | GateState::HalfOpen { free: false } => false,
         })
     }
 
     fn most(&self, dispatcher: &Dispatcher, name: &AccountName, now: Instant) -> usize {
-        self.accounts.get(name).map_or(1, |account| match account.gate_state(&dispatcher.line, now) {
+        self.accounts.get(name).map_or(1, |account| match account.admission(&dispatcher.line, now) {
             GateState::Open => account.gateway().deliveries_per_request(),
             GateState::Closed(_) | GateState::HalfOpen { .. } => 1,
         })
@@ -374,7 +374,7 @@ impl Worker {
         let room = dispatcher.room();
         let heads = Lane::ALL.into_iter().filter_map(|lane| room.lanes.iter(lane).next());
         let old = heads.map(|parcel| self.held_until(&parcel.hand)).min();
-        let closed = |account: &Arc<AccountState>| match account.gate_state(&dispatcher.line, now) {
+        let closed = |account: &Arc<AccountState>| match account.admission(&dispatcher.line, now) {
             GateState::Closed(until) => Some(until),
             GateState::Open | GateState::HalfOpen { .. } => None,
         };

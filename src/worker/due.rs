@@ -46,9 +46,8 @@ impl Worker {
                     .await;
             }
             Err(PublishError::Refused | PublishError::Unconfirmed(_)) => {
-                if self.publish_surely(hand, outgoing).await {
-                    hand.ticket.ack().await;
-                }
+                let safe = self.publish_surely(hand, outgoing).await;
+                self.ack_if(safe, hand).await;
             }
         }
     }

@@ -1,7 +1,9 @@
 //! What others see of an end, and how a message leaves this worker.
 //!
-//! Each effect is tried again until the broker has confirmed it, or until the message is stale: then
-//! it comes again, and its claim answers for it. The store is asked until the message must go back.
+//! Each effect is tried again until the broker has confirmed it, until the message is stale (then it
+//! comes again, and its claim answers for it), or until the message must go back to its queue. The
+//! store is asked until then too. So nothing here waits without end, and the broker's own consumer
+//! timeout is never reached.
 
 use std::time::Duration;
 
@@ -28,24 +30,51 @@ const REPLY_TRIES: u32 = 3;
 
 impl Worker {
     /// Publishes until the broker has confirmed it. `false` when it gave up, because the message
-    /// in hand is stale or the worker stops.
+    /// in hand is stale or was held too long, or the worker stops.
     pub(super) async fn publish_surely(&self, hand: &Hand, outgoing: Outgoing) -> bool {
         let mut tries = 0;
         loop {
             let error = match self.ports.publisher.publish(outgoing.clone()).await {
-                Ok(()) => return true,
+                Ok(()) => {
+                    self.note_receipt(hand, &outgoing.destination, true);
+                    return true;
+                }
                 Err(error) => error,
             };
             tries += 1;
+            if error == PublishError::Refused {
+                self.note_receipt(hand, &outgoing.destination, false);
+            }
             if is_lost_reply(&outgoing.destination, &error, tries) {
                 tracing::warn!(%error, "a reply queue does not take its receipt; it went to the exchange only");
                 return true;
             }
-            if hand.ticket.is_stale() || self.is_stopped() {
+            let over = Instant::now() >= self.published_until(hand);
+            if over || hand.ticket.is_stale() || self.is_stopped() {
                 return false;
             }
             tracing::warn!(%error, destination = describe(&outgoing.destination), tries, "publishing failed; trying again");
             self.wait_before_try(tries).await;
+        }
+    }
+
+    /// While the broker refuses an account's receipts nothing new of the account is sent: pushes would
+    /// go out of which nobody hears. What is told of ends already made finds out when that is over.
+    fn note_receipt(&self, hand: &Hand, destination: &Destination, taken: bool) {
+        let Destination::Receipts { .. } = destination else { return };
+        let Some(account) = hand.account().and_then(|name| self.accounts.get(name)) else { return };
+        let name = account.name();
+        if taken {
+            if account.receipts_taken() {
+                tracing::info!(account = %name, "receipts are taken again; the account goes on");
+                self.tell_gate(account);
+            }
+        } else if account.receipts_refused(LAST_WAIT + FIRST_WAIT, Instant::now()) {
+            tracing::error!(
+                account = %name,
+                "the account is paused: a queue bound to the receipts exchange is full and refuses its receipts; consume it, give it room, or unbind it; nothing is lost"
+            );
+            self.tell_gate(account);
         }
     }
 
@@ -86,9 +115,29 @@ impl Worker {
         hand.received + self.manner.worker.hold
     }
 
+    /// Until when something is published for a message in hand. Later than the moment when it must go
+    /// back, so that going back has time of its own.
+    fn published_until(&self, hand: &Hand) -> Instant {
+        self.held_until(hand) + self.manner.worker.hold / 4
+    }
+
+    /// Takes a message off its queue if all that follows from it is safe; else puts it back.
+    pub(super) async fn ack_if(&self, safe: bool, hand: &Hand) {
+        if !safe {
+            return self.give_back_unless_stopped(hand).await;
+        }
+        if !hand.ticket.ack().await {
+            tracing::debug!(place = ?hand.place, "settled, but its connection is gone; it comes again");
+        }
+    }
+
     /// Puts a message back to its queue as it is. Published anew rather than rejected: the broker
-    /// counts a rejection as it counts a crash, and enough of those make a message suspect.
+    /// counts a rejection as it counts a crash, and enough of those make a message suspect. Only where
+    /// nothing can be published for too long it is rejected all the same.
     pub(super) async fn give_back(&self, hand: &Hand) {
+        if hand.ticket.is_stale() {
+            return;
+        }
         let intake = self.ports.clock.now() - hand.received.elapsed();
         let outgoing = Outgoing {
             destination: Destination::Place(hand.place.clone()),
@@ -97,6 +146,8 @@ impl Worker {
         };
         if self.publish_surely(hand, outgoing).await {
             hand.ticket.ack().await;
+        } else if !self.is_stopped() {
+            hand.ticket.requeue().await;
         }
     }
 
@@ -135,19 +186,25 @@ impl Worker {
         let envelope = without_our_reply(envelope, &self.manner.prefix);
         let subject =
             Subject { account, operation: None, id: None, job_id: None, envelope: &envelope, meta: None };
-        if self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, None).await {
-            hand.ticket.ack().await;
-        }
+        let safe = self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, None).await;
+        self.ack_if(safe, hand).await;
     }
 
     /// The effects of an end, then the ack.
     pub(super) async fn finish(&self, parcel: &Parcel, outcome: &Outcome) {
         let priority = Some(parcel.delivery.job.priority);
-        if !self.write_end(&parcel.hand, &parcel.subject(), outcome, parcel.body(), priority).await {
-            return;
+        if self.write_end(&parcel.hand, &parcel.subject(), outcome, parcel.body(), priority).await {
+            self.ack_if(true, &parcel.hand).await;
+        } else {
+            self.come_again(parcel).await;
         }
-        if !parcel.hand.ticket.ack().await {
-            tracing::debug!(delivery = %parcel.delivery.id, "settled, but its connection is gone; it comes again");
+    }
+
+    /// What others see of an end could not be written in time: it comes again, under the name that its
+    /// claim knows.
+    async fn come_again(&self, parcel: &Parcel) {
+        if !self.is_stopped() && !parcel.hand.ticket.is_stale() {
+            self.wait_on_ladder(parcel, parcel.envelope.clone(), Duration::ZERO).await;
         }
     }
 
@@ -165,7 +222,7 @@ impl Worker {
     ) {
         let priority = Some(parcel.delivery.job.priority);
         if !self.write_end(&parcel.hand, &parcel.subject(), outcome, parcel.body(), priority).await {
-            return;
+            return self.come_again(parcel).await;
         }
         let told = &outcome.acceptance;
         let acceptance = Acceptance {

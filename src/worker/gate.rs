@@ -25,6 +25,23 @@ pub enum GateState {
     },
 }
 
+impl GateState {
+    /// What two gates in a row let through.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Closed(one), Self::Closed(two)) => Self::Closed(one.max(two)),
+            (Self::Closed(until), Self::Open | Self::HalfOpen { .. })
+            | (Self::Open | Self::HalfOpen { .. }, Self::Closed(until)) => Self::Closed(until),
+            (Self::HalfOpen { free: one }, Self::HalfOpen { free: two }) => {
+                Self::HalfOpen { free: one && two }
+            }
+            (half @ Self::HalfOpen { .. }, Self::Open) | (Self::Open, half @ Self::HalfOpen { .. }) => half,
+            (Self::Open, Self::Open) => Self::Open,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Known {
     pause: Option<(Instant, PauseCause)>,
@@ -156,6 +173,25 @@ mod tests {
         assert_eq!(gate.enter(Instant::now()), Some(false));
         assert_eq!(gate.state(Instant::now()), GateState::Open);
         assert!(!gate.open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_gates_let_through_what_both_do() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let half = |free| GateState::HalfOpen { free };
+        let (open, closed) = (GateState::Open, GateState::Closed);
+        for (one, two, both) in [
+            (open, open, open),
+            (open, half(true), half(true)),
+            (open, closed(now), closed(now)),
+            (half(true), half(true), half(true)),
+            (half(true), half(false), half(false)),
+            (half(true), closed(now), closed(now)),
+            (closed(now), closed(later), closed(later)),
+        ] {
+            assert_eq!((one.and(two), two.and(one)), (both, both), "{one:?} {two:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

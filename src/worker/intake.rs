@@ -109,9 +109,8 @@ impl Worker {
             None => {}
             Some(Err(unfit)) => {
                 let body = decode::mask_credentials(&hand.body).into();
-                if self.bury_unfit(&hand, &envelope, &unfit, body).await {
-                    hand.ticket.ack().await;
-                }
+                let safe = self.bury_unfit(&hand, &envelope, &unfit, body).await;
+                self.ack_if(safe, &hand).await;
             }
             Some(Ok(delivery)) => {
                 let parcel = self.parcel(hand, envelope, delivery, account);
@@ -130,19 +129,21 @@ impl Worker {
         Parcel { hand, envelope, delivery, account, token: self.ports.chance.unique(), late: 0 }
     }
 
-    async fn lead_parcel(self: Arc<Self>, parcel: Parcel) {
+    pub(super) async fn lead_parcel(self: Arc<Self>, parcel: Parcel) {
         if let Some(outcome) = parcel.envelope.outcome.clone() {
             // Known before its message came here.
-            return self.end_without_request(&parcel, |_| outcome.clone()).await;
+            let repeat = parcel.account.gateway().repeat(&parcel.delivery);
+            return self
+                .end_without_request(&parcel, |claim| settle::known(&outcome, &claim.history, repeat))
+                .await;
         }
         match self.route(&parcel, 1) {
             Route::Expired => self.expire(parcel).await,
             Route::Wait => self.enqueue(parcel).await,
             Route::Send => self.deliver_exempt(parcel).await,
             Route::Later(..) | Route::Forward(_) => {
-                if self.send_on(&parcel, 1).await {
-                    parcel.hand.ticket.ack().await;
-                }
+                let safe = self.send_on(&parcel, 1).await;
+                self.ack_if(safe, &parcel.hand).await;
             }
         }
     }
@@ -184,9 +185,8 @@ impl Worker {
         });
         // Few at a time: a job of many notifications must not stand in memory many times over.
         let safe = stream::iter(publishing).buffer_unordered(PIECES_AT_ONCE).all(|safe| async move { safe });
-        if safe.await {
-            hand.ticket.ack().await;
-        }
+        let safe = safe.await;
+        self.ack_if(safe, &hand).await;
     }
 
     /// Publishes a delivery to where it goes next. Returns whether that is safe at the broker.
@@ -224,16 +224,21 @@ impl Worker {
         };
         let ending = invalid(envelope, findings);
         let body = decode::mask_credentials(&hand.body).into();
-        if self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, None).await {
-            hand.ticket.ack().await;
-        }
+        let safe = self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, None).await;
+        self.ack_if(safe, hand).await;
     }
 
     /// Ends one delivery as `invalid`. Returns whether that is safe at the broker.
     ///
     /// No claim is written: the verdict follows from the message alone, so a second try comes to
     /// the same, and an invalid job must not touch the claim of a sound one with its id.
-    async fn bury_unfit(&self, hand: &Hand, envelope: &Envelope, unfit: &Unfit, body: Bytes) -> bool {
+    pub(super) async fn bury_unfit(
+        &self,
+        hand: &Hand,
+        envelope: &Envelope,
+        unfit: &Unfit,
+        body: Bytes,
+    ) -> bool {
         let subject = Subject {
             account: &unfit.job.account,
             operation: Some(&unfit.job.operation),
@@ -260,7 +265,7 @@ impl Worker {
             None => (Destination::Place(to), None),
             Some(rung) => (Destination::Delay(rung), Some(Due { at, to })),
         };
-        let properties = Envelope { due, ..envelope }.write();
+        let properties = Envelope { due, label: Some(parcel.label()), ..envelope }.write();
         Outgoing { destination, body: parcel.body(), properties }
     }
 }
@@ -270,8 +275,9 @@ pub(super) fn without_our_reply(envelope: Envelope, prefix: &str) -> Envelope {
     if classify::names_our_queue(&envelope, prefix) { Envelope { reply: None, ..envelope } } else { envelope }
 }
 
-fn forwarded(parcel: &Parcel, to: Place) -> Outgoing {
-    let properties = Envelope { due: None, ..parcel.envelope.clone() }.write();
+pub(super) fn forwarded(parcel: &Parcel, to: Place) -> Outgoing {
+    let envelope = Envelope { due: None, label: Some(parcel.label()), ..parcel.envelope.clone() };
+    let properties = envelope.write();
     Outgoing { destination: Destination::Place(to), body: parcel.body(), properties }
 }
 

@@ -108,6 +108,7 @@ impl Worker {
                 gates.iter().any(|(cause, state)| *cause == Some(known) && *state != GateState::Open);
             metrics::account_paused(name, known, paused);
         }
+        metrics::account_paused(name, PauseCause::Receipts, account.are_receipts_refused());
         let throttled = account.rooms().any(|room| room.is_paused(now));
         metrics::account_paused(name, PauseCause::Throttled, throttled);
         let worst = gates.into_iter().map(|(cause, state)| circuit(cause, state)).max();
@@ -134,8 +135,12 @@ const fn circuit(cause: Option<PauseCause>, state: GateState) -> CircuitState {
         (Some(PauseCause::Circuit), GateState::Closed(_)) => CircuitState::Open,
         (Some(PauseCause::Circuit), GateState::HalfOpen { .. }) => CircuitState::HalfOpen,
         (Some(PauseCause::Circuit), GateState::Open)
-        | (Some(PauseCause::Throttled | PauseCause::Credentials | PauseCause::Operator) | None, _) => {
-            CircuitState::Closed
-        }
+        | (
+            Some(
+                PauseCause::Throttled | PauseCause::Credentials | PauseCause::Operator | PauseCause::Receipts,
+            )
+            | None,
+            _,
+        ) => CircuitState::Closed,
     }
 }

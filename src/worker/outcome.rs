@@ -259,18 +259,16 @@ impl Worker {
         let envelope = marks.on(&parcel.envelope, release.history);
         let to = classify::home_of_retry(&parcel.delivery, &envelope);
         let outgoing = self.waiting(parcel, envelope, to, self.ports.clock.now() + delay);
-        if self.publish_surely(&parcel.hand, outgoing).await {
-            parcel.hand.ticket.ack().await;
-        }
+        let safe = self.publish_surely(&parcel.hand, outgoing).await;
+        self.ack_if(safe, &parcel.hand).await;
     }
 
     /// Puts a delivery back to the queue it came from, after a wait.
     pub(super) async fn wait_on_ladder(&self, parcel: &Parcel, envelope: Envelope, delay: Duration) {
         let to = parcel.hand.place.clone();
         let outgoing = self.waiting(parcel, envelope, to, self.ports.clock.now() + delay);
-        if self.publish_surely(&parcel.hand, outgoing).await {
-            parcel.hand.ticket.ack().await;
-        }
+        let safe = self.publish_surely(&parcel.hand, outgoing).await;
+        self.ack_if(safe, &parcel.hand).await;
     }
 
     /// Closes the gate of one of an account's limits in this worker.

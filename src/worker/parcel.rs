@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::job::{AccountName, Delivery, DeliveryId, Line};
 use crate::pipeline::decode;
-use crate::pipeline::envelope::Envelope;
+use crate::pipeline::envelope::{Envelope, Label};
 use crate::pipeline::permit::Waiting;
 use crate::pipeline::settle::Subject;
 use crate::pipeline::{claim, classify};
@@ -66,6 +66,17 @@ impl Parcel {
     /// The wish for a claim on it.
     pub fn wish(&self, purpose: Purpose) -> ClaimRequest {
         claim::request(&self.delivery, &self.envelope, purpose, &self.token)
+    }
+
+    /// What its message says of it beside its body.
+    pub fn label(&self) -> Label {
+        let job = &self.delivery.job;
+        Label {
+            id: self.delivery.id.clone(),
+            job: job.transaction_id.clone(),
+            operation: job.operation.clone(),
+            reads: self.reads(),
+        }
     }
 
     /// What receipts and dead letters say of it.

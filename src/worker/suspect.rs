@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::pipeline::classify::Route;
+use crate::pipeline::classify::{self, Route};
 use crate::pipeline::decode;
 use crate::pipeline::envelope::{Envelope, message_name};
 use crate::pipeline::send::Cargo;
-use crate::pipeline::settle::{Ending, may_push_twice};
-use crate::pipeline::suspect::{Treatment, fingerprint, treatment};
+use crate::pipeline::settle;
+use crate::pipeline::suspect::{Step, Treatment, fingerprint, treatment};
 use crate::ports::Permit;
-use crate::verdict::DeadReason;
+use crate::providers::Planned;
 use crate::worker::Worker;
+use crate::worker::account::AccountState;
 use crate::worker::attempt::Attempted;
-use crate::worker::intake::Unpacked;
+use crate::worker::intake::{Unpacked, forwarded};
 use crate::worker::parcel::{Hand, Parcel};
+
+mod unread;
 
 /// How long a suspect may wait for a permit, while everybody waits with it, before it goes back to
 /// wait in its queue.
@@ -24,8 +27,6 @@ const LONGEST_WAIT_FOR_PERMIT: Duration = Duration::from_millis(2_500);
 
 /// How long a suspect that can't be sent now waits before it comes again.
 const WAIT_BEFORE_RETURN: Duration = Duration::from_secs(5);
-
-const POISON: &str = "handling this message brought a worker down again and again";
 
 /// What of a suspected message is done with nothing else under way.
 enum Work {
@@ -35,6 +36,15 @@ enum Work {
     Lead(Box<Unpacked>),
     /// Sending it on a permit, if one can be had soon.
     Spend(Box<Parcel>),
+}
+
+impl Work {
+    const fn step(&self) -> Step {
+        match self {
+            Self::Read => Step::Read,
+            Self::Lead(_) | Self::Spend(_) => Step::Lead,
+        }
+    }
 }
 
 impl Worker {
@@ -66,8 +76,8 @@ impl Worker {
             self.give_back_unless_stopped(hand).await;
             return None;
         }
-        let name = message_name(&hand.properties);
-        let fingerprint = fingerprint(hand.account(), name, &hand.body);
+        let (step, name) = (work.step(), message_name(&hand.properties));
+        let fingerprint = fingerprint(step, hand.account(), name.as_ref(), &hand.body);
         let handling = self.ports.chance.unique();
         let _quiet = self.quiet.write().await;
         if hand.ticket.is_stale() {
@@ -81,11 +91,10 @@ impl Worker {
             return None;
         };
         tracing::warn!(redeliveries = hand.redeliveries, times, place = ?hand.place, "a suspected message is handled alone");
-        let read = match treatment(times) {
+        let read = match treatment(step, times) {
             Treatment::Alone => self.work_alone(hand, work).await,
             Treatment::Bury => {
-                let unpacked = self.unpack(hand);
-                self.bury_poison(hand, unpacked).await;
+                self.bury_poison(hand, work).await;
                 None
             }
             Treatment::BuryUnread => {
@@ -126,8 +135,8 @@ impl Worker {
             Ok(parcel) => parcel,
             Err(unpacked) => return self.clone().lead(hand.clone(), *unpacked).await,
         };
-        if let Some(outcome) = parcel.envelope.outcome.clone() {
-            return self.end_without_request(&parcel, |_| outcome.clone()).await;
+        if parcel.envelope.outcome.is_some() {
+            return self.clone().lead_parcel(parcel).await;
         }
         match self.route(&parcel, 1) {
             Route::Send => self.send_alone(parcel).await,
@@ -135,9 +144,8 @@ impl Worker {
             Route::Wait => self.return_later(&parcel).await,
             Route::Expired => self.expire(parcel).await,
             Route::Later(..) | Route::Forward(_) => {
-                if self.send_on(&parcel, 1).await {
-                    parcel.hand.ticket.ack().await;
-                }
+                let safe = self.send_on(&parcel, 1).await;
+                self.ack_if(safe, &parcel.hand).await;
             }
         }
     }
@@ -217,33 +225,60 @@ impl Worker {
         }
     }
 
-    async fn bury_poison(self: &Arc<Self>, hand: &Hand, unpacked: Unpacked) {
-        let Ok(parcel) = self.single(hand, unpacked) else {
-            return self.bury_unread(hand).await;
+    /// Ends what was read, each delivery through its claim.
+    async fn bury_poison(self: &Arc<Self>, hand: &Hand, work: Work) {
+        let parcel = match work {
+            // Not read, so that nothing is known of it but its properties.
+            Work::Read => return self.bury_unread(hand).await,
+            Work::Spend(parcel) => *parcel,
+            Work::Lead(unpacked) => match self.single(hand, *unpacked) {
+                Ok(parcel) => parcel,
+                Err(unpacked) => match *unpacked {
+                    Unpacked::Pieces { account, envelope, planned } if planned.len() > 1 => {
+                        return self.bury_pieces(hand, account, envelope, planned).await;
+                    }
+                    // It ends by itself, or is left alone.
+                    other @ (Unpacked::Pieces { .. } | Unpacked::Invalid { .. } | Unpacked::Foreign) => {
+                        return self.clone().lead(hand.clone(), other).await;
+                    }
+                },
+            },
         };
         let now = self.ports.clock.now();
         let repeat = parcel.account.gateway().repeat(&parcel.delivery);
-        self.end_without_request(&parcel, |claim| {
-            // It may have died right after its request was taken.
-            let reason = if may_push_twice(&claim.history, repeat) {
-                DeadReason::Uncertain
-            } else {
-                DeadReason::Poison
-            };
-            Ending::dead(reason, POISON, claim.history.requests).at(now)
-        })
-        .await;
+        self.end_without_request(&parcel, |claim| settle::poison(&claim.history, repeat).at(now)).await;
     }
 
-    /// Reads no more of it than its properties, and masks credentials in its body.
-    async fn bury_unread(&self, hand: &Hand) {
+    /// A message is settled once, so each delivery of a job with several gets a message of its own that
+    /// says how it ends.
+    async fn bury_pieces(
+        &self,
+        hand: &Hand,
+        account: Arc<AccountState>,
+        envelope: Envelope,
+        planned: Planned,
+    ) {
         let now = self.ports.clock.now();
-        let envelope = Envelope::read(&hand.properties, now, self.ports.chance.as_ref());
-        let unresolved = envelope.remembered.unresolved_ms.is_some();
-        let reason = if unresolved { DeadReason::Uncertain } else { DeadReason::Poison };
-        let ending = Ending::dead(reason, POISON, envelope.remembered.requests);
-        let Some(account) = hand.account().or_else(|| self.accounts.keys().next()) else { return };
-        let body = decode::mask_credentials(&hand.body).into();
-        self.bury_nameless(hand, account, envelope, ending, body).await;
+        for (index, piece) in planned.into_iter().enumerate() {
+            let envelope = envelope.nth(index);
+            let safe = match piece {
+                Ok(delivery) => {
+                    let repeat = account.gateway().repeat(&delivery);
+                    let outcome = settle::poison(&envelope.remembered, repeat).at(now);
+                    let to = classify::home(&delivery, &envelope);
+                    let envelope = Envelope { outcome: Some(outcome), ..envelope };
+                    let parcel = self.parcel(hand.clone(), envelope, delivery, account.clone());
+                    self.publish_surely(hand, forwarded(&parcel, to)).await
+                }
+                Err(unfit) => {
+                    let body = decode::encode(&unfit.job).into();
+                    self.bury_unfit(hand, &envelope, &unfit, body).await
+                }
+            };
+            if !safe {
+                return self.ack_if(false, hand).await;
+            }
+        }
+        self.ack_if(true, hand).await;
     }
 }

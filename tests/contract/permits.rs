@@ -1,5 +1,5 @@
 //! Permits: a model that drives the script's body on a real Redis with a clock of its own, and the
-//! port itself on the real clock.
+//! port itself, on every store, on the real clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ mod model;
 
 use model::{Driven, HORIZON, JITTER, MINUTE, SECOND, SLOT_WIDTH, World, fullest_window};
 
+use super::stores::{Bench, on_every_store, started};
 use crate::support::redis::{DEADLINE, RedisServer, connect, settings};
 
 fn limiter(burst: u32) -> LimiterConfig {
@@ -280,12 +281,21 @@ async fn gather(store: &dyn Permits, pool: &PoolKey, n: usize) -> Vec<Instant> {
     opens
 }
 
-#[tokio::test]
-async fn workers_share_a_pool() {
-    let server = RedisServer::start().await;
+on_every_store! {
+    a_pause_of_the_pool_stops_all_workers_and_a_longer_one_stays,
+    what_is_not_known_is_not_granted,
+}
+
+mod of_several_workers {
+    use super::workers_share_a_pool;
+
+    crate::contract::stores::on_every_shared_store! { workers_share_a_pool }
+}
+
+async fn workers_share_a_pool<B: Bench>() {
+    let (bench, first) = started::<B>(|terms| terms.pools = pools()).await;
     let pool = PoolKey("x".into());
-    let stores =
-        [connect(settings(&server.url()), pools()).await, connect(settings(&server.url()), pools()).await];
+    let stores = [first, bench.connect().await];
     let asked = Instant::now();
     let mut opens = vec![];
     for _ in 0..3 {
@@ -306,12 +316,10 @@ async fn workers_share_a_pool() {
     assert!(usage.next_slot <= HORIZON + Duration::from_secs(1), "{usage:?}");
 }
 
-#[tokio::test]
-async fn a_pause_of_the_pool_stops_all_workers_and_a_longer_one_stays() {
-    let server = RedisServer::start().await;
+async fn a_pause_of_the_pool_stops_all_workers_and_a_longer_one_stays<B: Bench>() {
+    let (bench, one) = started::<B>(|terms| terms.pools = pools()).await;
     let pool = PoolKey("x".into());
-    let (one, two) =
-        (connect(settings(&server.url()), pools()).await, connect(settings(&server.url()), pools()).await);
+    let two = bench.connect().await;
     gather(&*one, &pool, 1).await;
     one.pause_pool(&pool, Duration::from_secs(3)).await.unwrap();
     two.pause_pool(&pool, Duration::from_secs(1)).await.unwrap();
@@ -362,10 +370,8 @@ async fn after_a_crash_of_the_store_slots_granted_before_and_after_stay_apart() 
     }
 }
 
-#[tokio::test]
-async fn what_can_not_be_granted_is_an_error() {
-    let mut server = RedisServer::start().await;
-    let store = connect(settings(&server.url()), pools()).await;
+async fn what_is_not_known_is_not_granted<B: Bench>() {
+    let (_bench, store) = started::<B>(|terms| terms.pools = pools()).await;
     let unknown = PoolKey("y".into());
     assert!(store.take(&unknown, 1).await.is_err());
     assert!(store.usage(&unknown).await.is_err());
@@ -373,6 +379,13 @@ async fn what_can_not_be_granted_is_an_error() {
     let interval = Some(Duration::from_micros(pace(600, 1).interval_us));
     assert_eq!(store.usage(&pool).await.unwrap(), Usage { interval, ..Usage::default() });
     assert_eq!(store.take(&pool, 0).await.unwrap(), paceline::ports::Grant::default());
+}
+
+#[tokio::test]
+async fn what_can_not_be_granted_is_an_error() {
+    let mut server = RedisServer::start().await;
+    let store = connect(settings(&server.url()), pools()).await;
+    let pool = PoolKey("x".into());
     server.kill();
     assert!(store.take(&pool, 1).await.is_err());
     assert!(store.take(&pool, 1).await.is_err());

@@ -1,4 +1,5 @@
-//! The queue and the publisher, over a real RabbitMQ; its faults are in `faults`.
+//! The queue and the publisher: what holds on every one, and what only a real RabbitMQ can show; its
+//! faults are in `faults`.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -17,9 +18,11 @@ use paceline::ports::{Destination, Message, Outgoing, Place, Properties, Publish
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
+use super::queues::{Bench, on_every_queue};
 use crate::support::rabbitmq::{Broker, Dice, config, unique_prefix};
 
 mod faults;
+mod width;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -27,7 +30,7 @@ fn shop() -> AccountName {
     AccountName::new("shop").unwrap()
 }
 
-fn places() -> Vec<Place> {
+pub fn places() -> Vec<Place> {
     Place::of_account(&shop(), &[Line::MAIN])
 }
 
@@ -41,7 +44,7 @@ async fn start_with(config: QueueConfig) -> Arc<RabbitMq> {
     rabbit
 }
 
-async fn start(broker: &Broker, prefix: &str) -> Arc<RabbitMq> {
+pub async fn start(broker: &Broker, prefix: &str) -> Arc<RabbitMq> {
     start_with(config(&broker.url(), prefix)).await
 }
 
@@ -85,7 +88,7 @@ async fn until<F: Future<Output = bool>>(what: &str, check: impl Fn() -> F) {
     }
 }
 
-async fn until_depth(rabbit: &RabbitMq, place: Place, wanted: u64) {
+async fn until_depth(rabbit: &impl Queue, place: Place, wanted: u64) {
     until("the queue has that many messages", || async {
         rabbit.depths(std::slice::from_ref(&place)).await == [Some(wanted)]
     })
@@ -195,9 +198,94 @@ async fn a_refused_login_and_a_broker_that_is_down_are_told_apart_without_the_pa
 // Messages
 // ---------------------------------------------------------------------------------------------
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_arrives_with_all_that_belongs_to_it() {
-    let rabbit = start(Broker::shared(), &unique_prefix()).await;
+on_every_queue! {
+    a_message_arrives_with_all_that_belongs_to_it,
+    headers_of_our_own_come_from_ourselves_alone,
+    what_no_queue_takes_is_said,
+    a_rung_of_the_ladder_comes_out_at_due,
+    no_more_than_the_prefetch_is_in_hand,
+    depths_tell_what_waits_and_pass_over_what_is_missing,
+    a_stopped_queue_hands_out_nothing_more_and_still_settles,
+    a_dropped_receiver_ends_its_subscription,
+}
+
+/// What paceline tells itself of a delivery is not a producer's to say.
+async fn headers_of_our_own_come_from_ourselves_alone<B: Bench>() {
+    let bench = B::start().await;
+    let port = bench.connect().await;
+    let mut messages = port.subscribe(jobs(), 10);
+    let names = ["paceline-instance", "paceline-outcome", "paceline-replay", "traceparent"];
+    let cases = [
+        (Destination::Jobs("shop".into()), vec!["paceline-replay", "traceparent"]),
+        (Destination::Place(jobs()), names.to_vec()),
+    ];
+    for (destination, expected) in cases {
+        let mut message = outgoing(destination, "m");
+        message.properties.headers = names.map(|name| (name.to_owned(), "1".to_owned())).into();
+        port.publish(message).await.unwrap();
+        let got = receive(&mut messages).await;
+        let mut found: Vec<&str> = got.properties.headers.iter().map(|(name, _)| name.as_str()).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected);
+        assert!(got.ticket.ack().await);
+    }
+    port.close().await;
+}
+
+async fn what_no_queue_takes_is_said<B: Bench>() {
+    let bench = B::start().await;
+    let port = bench.connect().await;
+    let nobody = || AccountName::new("nobody").unwrap();
+    for destination in [
+        Destination::Jobs("nobody".into()),
+        Destination::Place(Place::Jobs(nobody())),
+        Destination::Reply { queue: "nobodys".into() },
+        Destination::Delay(99),
+    ] {
+        let said = port.publish(outgoing(destination.clone(), "m")).await;
+        assert_eq!(said, Err(PublishError::Unroutable), "{destination:?}");
+    }
+    let receipt = Destination::Receipts { routing_key: "shop.createMessage.dead".into() };
+    let mut message = outgoing(receipt, "m");
+    message.body = Bytes::from_static(b"{}");
+    assert_eq!(port.publish(message).await, Ok(()), "a receipt that nobody wants is no error");
+    port.close().await;
+}
+
+mod of_several_processes {
+    use super::what_a_process_held_goes_to_another_when_it_ends;
+
+    crate::contract::queues::on_every_shared_queue! { what_a_process_held_goes_to_another_when_it_ends }
+}
+
+async fn what_a_process_held_goes_to_another_when_it_ends<B: Bench>() {
+    let bench = B::start().await;
+    let (first, second) = (bench.connect().await, bench.connect().await);
+    for n in 0..3 {
+        first.publish(to(jobs(), &n.to_string())).await.unwrap();
+    }
+    let mut messages = first.subscribe(jobs(), 3);
+    let acked = receive(&mut messages).await;
+    let held = [receive(&mut messages).await, receive(&mut messages).await];
+    assert!(acked.ticket.ack().await);
+    first.close().await;
+    assert!(held.iter().all(|message| message.ticket.is_stale()));
+    let mut messages = second.subscribe(jobs(), 3);
+    let mut found = BTreeSet::new();
+    for _ in 0..2 {
+        let again = receive(&mut messages).await;
+        assert_eq!(again.redeliveries, 1, "{}", id(&again));
+        found.insert(id(&again));
+        assert!(again.ticket.ack().await);
+    }
+    assert_eq!(found, held.iter().map(id).collect::<BTreeSet<_>>());
+    until_depth(&*second, jobs(), 0).await;
+    second.close().await;
+}
+
+async fn a_message_arrives_with_all_that_belongs_to_it<B: Bench>() {
+    let bench = B::start().await;
+    let rabbit = bench.connect().await;
     let mut messages = rabbit.subscribe(jobs(), 10);
     let properties = Properties {
         message_id: Some("m-1".into()),
@@ -283,7 +371,7 @@ async fn of_thousands_of_publishes_at_once_each_gets_its_own_answer() {
     let expected: BTreeSet<String> = (0..5000).filter(|n| n % 5 != 0).map(|n| format!("m-{n}")).collect();
     let mut messages = rabbit.subscribe(jobs(), 200);
     assert_eq!(take_all(&mut messages, expected.len()).await, expected);
-    until_depth(&rabbit, jobs(), 0).await;
+    until_depth(&*rabbit, jobs(), 0).await;
     rabbit.close().await;
 }
 
@@ -301,7 +389,7 @@ async fn unroutable_messages_without_an_id_are_told_from_routable_ones() {
         async move { assert_eq!(publish.await, expected, "{n}") }
     });
     futures_util::future::join_all(publishes).await;
-    until_depth(&rabbit, jobs(), 150).await;
+    until_depth(&*rabbit, jobs(), 150).await;
     rabbit.close().await;
 }
 
@@ -372,9 +460,9 @@ async fn what_cannot_be_sent_is_answered_and_spoils_nothing() {
     rabbit.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rung_of_the_ladder_comes_out_at_due() {
-    let rabbit = start(Broker::shared(), &unique_prefix()).await;
+async fn a_rung_of_the_ladder_comes_out_at_due<B: Bench>() {
+    let bench = B::start().await;
+    let rabbit = bench.connect().await;
     let mut due = rabbit.subscribe(Place::Due, 10);
     let mut message = outgoing(Destination::Delay(0), "later");
     message.properties.set_header("paceline-a", "1");
@@ -388,9 +476,9 @@ async fn a_rung_of_the_ladder_comes_out_at_due() {
     rabbit.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_more_than_the_prefetch_is_in_hand() {
-    let rabbit = start(Broker::shared(), &unique_prefix()).await;
+async fn no_more_than_the_prefetch_is_in_hand<B: Bench>() {
+    let bench = B::start().await;
+    let rabbit = bench.connect().await;
     let lane = || Place::Lane(shop(), Line::MAIN, Priority::High);
     for n in 0..10 {
         rabbit.publish(to(lane(), &n.to_string())).await.unwrap();
@@ -400,18 +488,18 @@ async fn no_more_than_the_prefetch_is_in_hand() {
     for _ in 0..3 {
         hand.push(receive(&mut messages).await);
     }
-    until_depth(&rabbit, lane(), 7).await;
+    until_depth(&*rabbit, lane(), 7).await;
     assert!(messages.try_recv().is_err());
     assert!(hand.pop().unwrap().ticket.ack().await);
     hand.push(receive(&mut messages).await);
-    until_depth(&rabbit, lane(), 6).await;
+    until_depth(&*rabbit, lane(), 6).await;
     assert!(messages.try_recv().is_err());
     rabbit.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn depths_tell_what_waits_and_pass_over_what_is_missing() {
-    let rabbit = start(Broker::shared(), &unique_prefix()).await;
+async fn depths_tell_what_waits_and_pass_over_what_is_missing<B: Bench>() {
+    let bench = B::start().await;
+    let rabbit = bench.connect().await;
     let mut messages = rabbit.subscribe(jobs(), 1);
     rabbit.publish(to(jobs(), "held")).await.unwrap();
     let held = receive(&mut messages).await;
@@ -432,11 +520,9 @@ async fn depths_tell_what_waits_and_pass_over_what_is_missing() {
 // The end of a worker
 // ---------------------------------------------------------------------------------------------
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_queue_hands_out_nothing_more_and_still_settles() {
-    let broker = Broker::shared();
-    let prefix = unique_prefix();
-    let rabbit = start(broker, &prefix).await;
+async fn a_stopped_queue_hands_out_nothing_more_and_still_settles<B: Bench>() {
+    let bench = B::start().await;
+    let rabbit = bench.connect().await;
     for n in 0..20 {
         rabbit.publish(to(jobs(), &format!("{n:02}"))).await.unwrap();
     }
@@ -458,7 +544,7 @@ async fn a_stopped_queue_hands_out_nothing_more_and_still_settles() {
     assert!(!second.ticket.ack().await);
     assert!(matches!(rabbit.publish(to(jobs(), "late")).await, Err(PublishError::Unconfirmed(_))));
 
-    let other = start(broker, &prefix).await;
+    let other = bench.connect().await;
     let expected: BTreeSet<String> = (0..20)
         .map(|n| format!("{n:02}"))
         .filter(|other| *other != id(&first))
@@ -466,13 +552,13 @@ async fn a_stopped_queue_hands_out_nothing_more_and_still_settles() {
         .collect();
     let mut messages = other.subscribe(jobs(), 50);
     assert_eq!(take_all(&mut messages, expected.len()).await, expected);
-    until_depth(&other, jobs(), 0).await;
+    until_depth(&*other, jobs(), 0).await;
     other.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_receiver_ends_its_subscription() {
-    let rabbit = start(Broker::shared(), &unique_prefix()).await;
+async fn a_dropped_receiver_ends_its_subscription<B: Bench>() {
+    let bench = B::start().await;
+    let rabbit = bench.connect().await;
     let mut messages = rabbit.subscribe(jobs(), 1);
     rabbit.publish(to(jobs(), "1")).await.unwrap();
     let first = receive(&mut messages).await;

@@ -1,9 +1,10 @@
-//! The workers' reports, on a real Redis.
+//! The workers' reports, on every store.
 
 use jiff::Timestamp;
 use paceline::job::{Line, Pool, Priority};
 use paceline::ports::{Held, Load, Place, PoolKey, Sighting, Sightings};
 
+use super::stores::{Bench, on_every_store, started};
 use crate::support::jobs::account;
 use crate::support::redis::{RedisServer, connect, settings};
 
@@ -21,11 +22,13 @@ fn sighting(waiting: u64) -> Sighting {
     }
 }
 
-#[tokio::test]
-async fn a_report_replaces_the_one_before_and_an_empty_one_takes_it_back() {
-    let server = RedisServer::start().await;
-    let one = connect(settings(&server.url()), Vec::new()).await;
-    let two = connect(settings(&server.url()), Vec::new()).await;
+on_every_store! {
+    a_report_replaces_the_one_before_and_an_empty_one_takes_it_back,
+}
+
+async fn a_report_replaces_the_one_before_and_an_empty_one_takes_it_back<B: Bench>() {
+    let (bench, one) = started::<B>(|_| ()).await;
+    let two = bench.connect().await;
     assert_eq!(one.sightings().await.unwrap(), []);
     one.report("one", &sighting(1)).await.unwrap();
     one.report("one", &sighting(2)).await.unwrap();

@@ -8,7 +8,7 @@ use crate::support::jobs::{counted_job, exempt_job};
 use crate::support::world::{Options, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_told_to_stop_under_load_ends_in_time_and_leaves_nothing_undone() {
+pub async fn a_worker_told_to_stop_under_load_ends_in_time_and_leaves_nothing_undone() {
     let mut options = Options::default();
     options.simulator.faults.latency = "50ms..200ms".parse().expect("a span");
     let mut world = World::with(options).await;

@@ -8,7 +8,7 @@ use crate::support::jobs::{counted_job, exempt_job};
 use crate::support::world::{Options, World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_the_provider_opens_the_circuit_and_uses_up_nobody() {
+pub async fn an_outage_of_the_provider_opens_the_circuit_and_uses_up_nobody() {
     let more = "[circuit]\nfailures = 5\npause = \"1s\"\npause_max = \"2s\"\n[retry]\nbase = \"1s\"\ncap = \"1s\"\nattempts = 4";
     let mut world = World::with(Options { more, ..Options::default() }).await;
     world.provider.refuse_connections(Duration::from_secs(12));

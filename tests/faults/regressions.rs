@@ -6,8 +6,8 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use paceline::adapters::redis::{RedisStore, StoreSettings};
 use paceline::job::{DeliveryId, Instance, Line, TransactionId};
-use paceline::pipeline::suspect::fingerprint;
-use paceline::ports::{ClaimRequest, Claims, History, Properties, Purpose};
+use paceline::pipeline::suspect::{Step, fingerprint};
+use paceline::ports::{ClaimRequest, Claims, History, Place, Properties, Purpose};
 use paceline::simulator::faults::FaultPlan;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -100,7 +100,8 @@ async fn poison_that_died_while_sending_keeps_its_name_and_is_uncertain() {
     crash_on(&world, &format!("{}.jobs.shop", world.prefix()), 1, 6).await;
     let store = store_of(&world).await;
     let message_id = guilty.message_id.as_deref();
-    let print = fingerprint(Some(&account("shop")), message_id, body.as_bytes());
+    let instance = Instance::of(message_id.unwrap(), 0);
+    let print = fingerprint(Step::Lead, Some(&account("shop")), Some(&instance), body.as_bytes());
     for handling in ["one", "two", "three"] {
         store.count_suspect(&print, handling).await.unwrap();
     }
@@ -109,7 +110,7 @@ async fn poison_that_died_while_sending_keeps_its_name_and_is_uncertain() {
         line: Line::MAIN,
         account: account("shop"),
         id: DeliveryId::from(&TransactionId::new("guilty").unwrap()),
-        instance: Instance::of(message_id.unwrap(), 0),
+        instance,
         purpose: Purpose::Send,
         remembered: History::default(),
         replay: None,
@@ -151,7 +152,7 @@ async fn a_suspect_of_a_paused_account_waits_without_spinning() {
     let headers = vec![("paceline-crashes".into(), "3".into()), ("paceline-instance".into(), "m/0".into())];
     let body = exempt_job("suspect").to_string();
     let message = Properties { headers, ..properties() };
-    world.publish_raw("shop", body.as_bytes(), message, 1).await.unwrap();
+    world.publish_inside(Place::Jobs(account("shop")), body.as_bytes(), message, 1).await;
     world.start_worker().await;
     let handled = || world.whole_logs().matches("is handled alone").count();
     eventually("it was handled", || async { handled() >= 1 }).await;

@@ -17,7 +17,7 @@ const LEAST_APART: Duration = Duration::from_millis(500);
 const STOPPED_FOR: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_stood_still_sends_nothing_with_a_stale_slot() {
+pub async fn a_worker_that_stood_still_sends_nothing_with_a_stale_slot() {
     let mut world = World::with(Options { shop: SLOW, ..Options::default() }).await;
     let worker = world.start_worker().await;
     let jobs: Vec<Value> = (0..14).map(|n| counted_job(&format!("s-{n}"), "normal")).collect();

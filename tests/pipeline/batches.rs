@@ -19,7 +19,7 @@ fn job_of_twenty(name: &str, faulty: usize) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_faulty_notification_at_each_position_harms_no_other() {
+pub async fn a_faulty_notification_at_each_position_harms_no_other() {
     let mut world = World::new().await;
     world.start_worker().await;
     let jobs: Vec<Value> = (0..20).map(|faulty| job_of_twenty(&format!("job-{faulty}"), faulty)).collect();
@@ -42,7 +42,7 @@ async fn a_faulty_notification_at_each_position_harms_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn waiting_notifications_share_requests() {
+pub async fn waiting_notifications_share_requests() {
     let mut world = World::with(Options { shop: "requests_per_minute = 600", ..Options::default() }).await;
     let jobs: Vec<Value> = (0..400).map(|n| counted_job(&format!("b-{n}"), "normal")).collect();
     world.publish(&jobs).await;

@@ -26,7 +26,7 @@ fn write(folder: &Path, name: &str, text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn publish_names_bad_lines_and_sends_the_others() {
+pub async fn publish_names_bad_lines_and_sends_the_others() {
     let mut world = World::new().await;
     world.start_worker().await;
     let folder = tempfile::tempdir().unwrap();
@@ -50,7 +50,7 @@ async fn publish_names_bad_lines_and_sends_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sample_jobs_end_as_they_should() {
+pub async fn the_sample_jobs_end_as_they_should() {
     let mut world = World::new().await;
     let (status, stdout, stderr) = run(&world, &["validate", "--json", SAMPLES]).await;
     assert_eq!(status, Some(1), "one sample is a mistake on purpose: {stdout}{stderr}");

@@ -11,7 +11,7 @@ use crate::support::jobs::{counted_job, exempt_job, notification, properties, us
 use crate::support::world::{Options, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_of_both_providers_are_delivered_and_told() {
+pub async fn jobs_of_both_providers_are_delivered_and_told() {
     let mut world = World::new().await;
     world.start_worker().await;
     let several = json!({
@@ -58,7 +58,7 @@ async fn jobs_of_both_providers_are_delivered_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_and_health_tell_what_happened() {
+pub async fn metrics_and_health_tell_what_happened() {
     let mut world = World::new().await;
     let worker = world.start_worker().await;
     world.publish(&[exempt_job("e-1"), counted_job("c-1", "low")]).await;
@@ -120,7 +120,7 @@ async fn a_reply_queue_gets_the_receipts_too_and_a_missing_one_harms_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ceiling_spreads_exempt_requests_over_time() {
+pub async fn a_ceiling_spreads_exempt_requests_over_time() {
     let env = &[("PACELINE__WORKER__EXEMPT_PER_SECOND", "20")];
     let mut world = World::with(Options { env, ..Options::default() }).await;
     world.start_worker().await;

@@ -34,7 +34,7 @@ async fn five_hundred_jobs_published_five_times_each_are_sent_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_may_be_sent_again_after_an_end_that_was_no_push() {
+pub async fn an_id_may_be_sent_again_after_an_end_that_was_no_push() {
     let mut world = World::new().await;
     world.start_worker().await;
     let mut refused = counted_job("again", "normal");
@@ -49,7 +49,7 @@ async fn an_id_may_be_sent_again_after_an_end_that_was_no_push() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_comes_twice_is_one_end() {
+pub async fn a_message_that_comes_twice_is_one_end() {
     let mut world = World::new().await;
     world.start_worker().await;
     let body = exempt_job("twice").to_string().into_bytes();
@@ -65,7 +65,7 @@ async fn a_message_that_comes_twice_is_one_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_published_again_as_it_is_is_sent() {
+pub async fn a_dead_letter_published_again_as_it_is_is_sent() {
     let mut world = World::new().await;
     world.start_worker().await;
     let mut refused = counted_job("mended", "normal");

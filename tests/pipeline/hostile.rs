@@ -7,7 +7,7 @@ use crate::support::jobs::{counted_job, exempt_job, properties};
 use crate::support::world::{TOKEN, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_job_is_kept_byte_for_byte_and_nothing_is_sent() {
+pub async fn what_is_no_job_is_kept_byte_for_byte_and_nothing_is_sent() {
     let mut world = World::new().await;
     let worker = world.start_worker().await;
     let good = exempt_job("x").to_string();
@@ -55,7 +55,7 @@ async fn what_is_no_job_is_kept_byte_for_byte_and_nothing_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credential_in_a_payload_makes_it_invalid_and_is_kept_nowhere() {
+pub async fn a_credential_in_a_payload_makes_it_invalid_and_is_kept_nowhere() {
     let mut world = World::new().await;
     world.start_worker().await;
     let good = counted_job("leak", "normal").to_string();
@@ -81,7 +81,7 @@ async fn a_credential_in_a_payload_makes_it_invalid_and_is_kept_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_of_nonsense_harm_nobody() {
+pub async fn headers_of_nonsense_harm_nobody() {
     let mut world = World::new().await;
     world.start_worker().await;
     for (n, name) in

@@ -48,7 +48,7 @@ async fn scheduled(world: &mut World, id: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn create_message_tells_unknown_devices_and_that_there_is_no_code() {
+pub async fn create_message_tells_unknown_devices_and_that_there_is_no_code() {
     let mut world = working().await;
     let few = notification("Your code is 123456", json!({"devices": ["known-1", "unknown-1"]}));
     let receipt =
@@ -60,7 +60,7 @@ async fn create_message_tells_unknown_devices_and_that_there_is_no_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn create_targeted_message_shares_the_limit_and_is_sent_once() {
+pub async fn create_targeted_message_shares_the_limit_and_is_sent_once() {
     let mut world = working().await;
     let payload = json!({
         "devices_filter": "A(\"XXXXX-XXXXX\", [\"iOS\", \"Android\"]) * T(\"Age\", GTE, 18)",
@@ -85,7 +85,7 @@ async fn create_targeted_message_shares_the_limit_and_is_sent_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn delete_message_takes_away_what_is_scheduled_and_nothing_else() {
+pub async fn delete_message_takes_away_what_is_scheduled_and_nothing_else() {
     let mut world = working().await;
     let code = scheduled(&mut world, "new-year").await;
     let delete = |id: &str| job("shop", "deleteMessage", id, json!({"message": code}));
@@ -98,7 +98,7 @@ async fn delete_message_takes_away_what_is_scheduled_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancel_message_stops_what_is_not_finished() {
+pub async fn cancel_message_stops_what_is_not_finished() {
     let mut world = working().await;
     let code = scheduled(&mut world, "new-year").await;
     let cancelled =
@@ -151,7 +151,7 @@ async fn kept_of(world: &World, id: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn get_push_history_is_read_page_by_page() {
+pub async fn get_push_history_is_read_page_by_page() {
     let mut world = working().await;
     for n in 0..12 {
         scheduled(&mut world, &format!("m-{n}")).await;
@@ -177,7 +177,7 @@ async fn campaign(world: &mut World, id: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn campaigns_are_made_updated_and_found() {
+pub async fn campaigns_are_made_updated_and_found() {
     let mut world = working().await;
     let mut later = user_job("later");
     later["payload"]["targetAudience"] = "All Users".into();
@@ -205,7 +205,7 @@ async fn campaigns_are_made_updated_and_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_of_campaign_calls_holds_up_no_push() {
+pub async fn a_backlog_of_campaign_calls_holds_up_no_push() {
     // A worker holds fewer messages of a queue than there are campaign calls.
     let env = &[("PACELINE__WORKER__LANE_PREFETCH", "10")];
     let mut world = World::with(Options { env, ..Options::default() }).await;
@@ -232,7 +232,7 @@ async fn a_backlog_of_campaign_calls_holds_up_no_push() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_campaign_key_pauses_campaign_calls_and_no_push() {
+pub async fn a_refused_campaign_key_pauses_campaign_calls_and_no_push() {
     let more = "[circuit]\ncredentials_pause = \"2s\"";
     let mut world = World::with(Options { more, ..Options::default() }).await;
     let worker = world.start_worker().await;
@@ -267,7 +267,7 @@ async fn delivered_among(world: &mut World, job: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_up_that_the_provider_refuses_or_throttles_holds_up_no_push() {
+pub async fn a_look_up_that_the_provider_refuses_or_throttles_holds_up_no_push() {
     let more = "[circuit]\ncredentials_pause = \"2s\"";
     let mut world = World::with(Options { more, ..Options::default() }).await;
     let worker = world.start_worker().await;
@@ -295,7 +295,7 @@ async fn a_look_up_that_the_provider_refuses_or_throttles_holds_up_no_push() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_read_is_told_once_with_its_answer_although_its_message_comes_twice() {
+pub async fn what_was_read_is_told_once_with_its_answer_although_its_message_comes_twice() {
     let mut world = working().await;
     let body = job("shop", "getPushHistory", "twice", json!({"limitMessages": 10})).to_string();
     let properties = properties();

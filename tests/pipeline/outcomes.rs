@@ -22,7 +22,7 @@ async fn told(rules: &[&str], jobs: &[Value]) -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_processed_is_tried_again() {
+pub async fn what_was_not_processed_is_tried_again() {
     for fault in ["503*2", "429=1s*2"] {
         let world = told(&[fault], &[exempt_job("e"), counted_job("c", "normal")]).await;
         assert_eq!(world.count("delivered"), 2, "{fault}: {:?}", world.receipts());
@@ -32,7 +32,7 @@ async fn what_was_not_processed_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttling_uses_up_no_retry_and_is_waited_for_to_the_second() {
+pub async fn throttling_uses_up_no_retry_and_is_waited_for_to_the_second() {
     let more = "[retry]\nattempts = 1\nbase = \"1s\"";
     let mut world = World::with(Options { more, ..Options::default() }).await;
     world.provider.set_faults(faults(&["429=2s*1", "429=2s*1", "429=2s*1"]));
@@ -50,7 +50,7 @@ async fn throttling_uses_up_no_retry_and_is_waited_for_to_the_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retry_after_is_honoured_to_the_second() {
+pub async fn retry_after_is_honoured_to_the_second() {
     let world = told(&["503=4s*1"], &[exempt_job("e")]).await;
     let times: Vec<u64> = world.provider.ledger().iter().map(|entry| entry.at_us).collect();
     assert_eq!(times.len(), 2);
@@ -60,7 +60,7 @@ async fn retry_after_is_honoured_to_the_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retries_run_out() {
+pub async fn retries_run_out() {
     let more = "[retry]\nattempts = 2\nbase = \"1s\"\ncap = \"1s\"";
     let mut world = World::with(Options { more, ..Options::default() }).await;
     world.provider.set_faults(faults(&["503@1"]));
@@ -75,7 +75,7 @@ async fn retries_run_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_outcome_is_sent_again_only_where_the_provider_recognises_it() {
+pub async fn an_unknown_outcome_is_sent_again_only_where_the_provider_recognises_it() {
     for fault in ["reset-after*1", "hang-after*1", "garbage*1", "cut*1", "500-after*1"] {
         let world = told(&[fault], &[counted_job("known", "normal")]).await;
         let receipt = world.receipts_of("known")[0];
@@ -94,7 +94,7 @@ async fn an_unknown_outcome_is_sent_again_only_where_the_provider_recognises_it(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_duplicate_campaign_name_after_an_unknown_attempt_is_a_delivery() {
+pub async fn a_duplicate_campaign_name_after_an_unknown_attempt_is_a_delivery() {
     let mut job = user_job("all");
     job["payload"]["targetAudience"] = "All Users".into();
     job["payload"].as_object_mut().unwrap().remove("targetUserAttributes");
@@ -109,7 +109,7 @@ async fn a_duplicate_campaign_name_after_an_unknown_attempt_is_a_delivery() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_credential_pauses_the_account_and_buries_nothing() {
+pub async fn a_refused_credential_pauses_the_account_and_buries_nothing() {
     let more = "[circuit]\ncredentials_pause = \"2s\"";
     let mut world = World::with(Options { more, ..Options::default() }).await;
     world.provider.set_faults(faults(&["pushwoosh:401@1"]));

@@ -35,7 +35,7 @@ async fn shop_once(world: &World, what: &str, holds: impl Fn(&Value) -> bool) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_is_shown_with_its_age_its_limit_and_its_pause() {
+pub async fn what_waits_is_shown_with_its_age_its_limit_and_its_pause() {
     let shop = "requests_per_minute = 60\nnotifications_per_request = 1";
     let mut world = World::with(Options { shop, ..Options::default() }).await;
     world.start_worker().await;

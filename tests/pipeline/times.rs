@@ -6,7 +6,7 @@ use crate::support::jobs::{counted_job, exempt_job};
 use crate::support::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_sent_before_its_time_or_after_it() {
+pub async fn nothing_is_sent_before_its_time_or_after_it() {
     let mut world = World::new().await;
     world.start_worker().await;
     let now = Timestamp::now();

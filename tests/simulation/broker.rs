@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use paceline::job::AccountName;
+use paceline::pipeline::envelope::from_outside;
 use paceline::ports::{
     Destination, LADDER_SECONDS, Message, Outgoing, Place, Properties, PublishError, Publisher, Queue, Ticket,
 };
@@ -17,6 +19,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::life::{Chaos, Life};
+
+/// A producer's own queue; any other one is gone.
+pub const REPLIES: &str = "producer.replies";
 
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -51,6 +56,13 @@ pub struct Receipt {
     pub body: Value,
 }
 
+impl Receipt {
+    fn of(outgoing: &Outgoing) -> Self {
+        let body = serde_json::from_slice(&outgoing.body).expect("a receipt is JSON");
+        Self { name: outgoing.properties.message_id.clone().expect("a receipt has a name"), body }
+    }
+}
+
 /// A dead letter.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
@@ -58,6 +70,9 @@ pub struct DeadLetter {
     pub reason: String,
     /// A job, unless it can't be read.
     pub body: Value,
+    /// As it stands in its queue.
+    pub bytes: Bytes,
+    pub properties: Properties,
 }
 
 #[derive(Default)]
@@ -68,7 +83,7 @@ struct State {
     next_tag: u64,
     delayed: usize,
     receipts: Vec<Receipt>,
-    replies: usize,
+    replies: Vec<Receipt>,
 }
 
 /// The broker.
@@ -120,6 +135,12 @@ impl Broker {
         link
     }
 
+    /// Lets go of what holds it in a circle, so that a run that is over takes no memory.
+    pub fn dissolve(&self) {
+        self.links.lock().expect("nobody panics with it").clear();
+        *self.state() = State::default();
+    }
+
     /// The connections that are not ended for good.
     fn links(&self) -> Vec<Arc<Link>> {
         let links = self.links.lock().expect("nobody panics with it");
@@ -154,9 +175,9 @@ impl Broker {
         link.reconnect(3_000);
     }
 
-    /// What a producer publishes.
+    /// What a producer publishes, to the exchange of jobs.
     pub fn put(&self, place: &Place, body: Bytes, properties: Properties) {
-        self.enqueue(place, Stored { body, properties, redeliveries: 0 });
+        self.enqueue(place, Stored { body, properties: from_outside(properties), redeliveries: 0 });
     }
 
     fn enqueue(&self, place: &Place, stored: Stored) -> bool {
@@ -200,11 +221,18 @@ impl Broker {
             Stored { body: outgoing.body.clone(), properties: outgoing.properties.clone(), redeliveries: 0 };
         match &outgoing.destination {
             Destination::Place(place) if self.enqueue(place, stored.clone()) => Ok(()),
-            Destination::Place(_) | Destination::Jobs(_) => Err(PublishError::Unroutable),
+            Destination::Place(_) => Err(PublishError::Unroutable),
+            Destination::Jobs(account) => {
+                let account = AccountName::new(account).ok_or(PublishError::Unroutable)?;
+                let properties = from_outside(stored.properties);
+                let taken = self.enqueue(&Place::Jobs(account), Stored { properties, ..stored });
+                if taken { Ok(()) } else { Err(PublishError::Unroutable) }
+            }
             Destination::Delay(rung) => {
+                let seconds = LADDER_SECONDS.get(*rung).ok_or(PublishError::Unroutable)?;
                 self.state().delayed += 1;
                 let broker = self.clone();
-                let wait = Duration::from_secs(LADDER_SECONDS[*rung]);
+                let wait = Duration::from_secs(*seconds);
                 tokio::spawn(async move {
                     sleep(wait).await;
                     let copies = if broker.chaos.strikes(|odds| odds.doubled) { 2 } else { 1 };
@@ -216,14 +244,16 @@ impl Broker {
                 Ok(())
             }
             Destination::Receipts { .. } => {
-                let body = serde_json::from_slice(&outgoing.body).expect("a receipt is JSON");
-                let name = outgoing.properties.message_id.clone().expect("a receipt has a name");
-                self.state().receipts.push(Receipt { name, body });
+                self.state().receipts.push(Receipt::of(outgoing));
                 Ok(())
             }
-            Destination::Reply { .. } => {
-                self.state().replies += 1;
+            Destination::Reply { queue } if queue == REPLIES => {
+                self.state().replies.push(Receipt::of(outgoing));
                 Ok(())
+            }
+            Destination::Reply { queue } => {
+                assert!(!queue.starts_with("paceline."), "a receipt goes to a queue of paceline's own");
+                Err(PublishError::Unroutable)
             }
         }
     }
@@ -243,6 +273,11 @@ impl Broker {
         self.state().receipts.clone()
     }
 
+    /// What came to a producer's own queue.
+    pub fn replies(&self) -> Vec<Receipt> {
+        self.state().replies.clone()
+    }
+
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         let state = self.state();
         let letters = state.queues[&Place::Dead].iter();
@@ -250,7 +285,13 @@ impl Broker {
             .map(|stored| {
                 let header = |name| stored.properties.header(name).expect("a header of its own").to_owned();
                 let body = serde_json::from_slice(&stored.body).unwrap_or_default();
-                DeadLetter { dead_id: header("paceline-dead-id"), reason: header("paceline-reason"), body }
+                DeadLetter {
+                    dead_id: header("paceline-dead-id"),
+                    reason: header("paceline-reason"),
+                    body,
+                    bytes: stored.body.clone(),
+                    properties: stored.properties.clone(),
+                }
             })
             .collect()
     }
@@ -389,7 +430,10 @@ impl Queue for Port {
     }
 
     async fn depths(&self, places: &[Place]) -> Vec<Option<u64>> {
-        vec![None; places.len()]
+        let state = self.0.broker.state();
+        let connected = self.0.is_connected();
+        let depth = |place| state.queues.get(place).map(|queue: &VecDeque<Stored>| queue.len() as u64);
+        places.iter().map(|place| depth(place).filter(|_| connected)).collect()
     }
 
     async fn stop(&self) {

@@ -1,11 +1,10 @@
 //! What producers publish in a run.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use paceline::ports::{Place, Properties};
 use serde_json::{Value, json};
 
+use super::broker::REPLIES;
 use super::chance::Dice;
 use super::life::Chaos;
 use crate::jobs::{account, counted_job, exempt_job, notification, user_job};
@@ -23,7 +22,16 @@ pub struct Published {
     pub copies: u64,
     /// It breaks the rules.
     pub invalid: bool,
+    /// It pushes something: what reads, deletes or changes may be done twice.
+    pub pushes: bool,
+    /// Where its producer wants the receipts.
+    pub reply_to: Option<&'static str>,
 }
+
+/// A producer's own queue that is gone.
+const GONE: &str = "producer.gone";
+/// A queue that no receipt may go to.
+const OURS: &str = "paceline.jobs.shop";
 
 /// Jobs for a run, of all kinds.
 pub fn draw(dice: &Dice, chaos: &Chaos) -> Vec<Published> {
@@ -34,9 +42,13 @@ pub fn draw(dice: &Dice, chaos: &Chaos) -> Vec<Published> {
 fn one(dice: &Dice, chaos: &Chaos, n: u64) -> Published {
     let id = format!("job-{n}");
     let priority = *dice.pick(&["high", "normal", "low"]);
-    let kind = dice.below(12);
+    let kind = dice.below(16);
     let mut account = "shop";
-    let mut invalid = false;
+    let (mut invalid, mut pushes) = (false, true);
+    let call = |account: &str, operation: &str, payload: Value| {
+        json!({"transactionId": id, "account": account, "operation": operation,
+            "priority": priority, "payload": payload})
+    };
     let mut deliveries = vec![id.clone()];
     let mut body = match kind {
         0..=1 => exempt_job(&id),
@@ -52,11 +64,35 @@ fn one(dice: &Dice, chaos: &Chaos, n: u64) -> Published {
             job["colour"] = json!("blue");
             job
         }
-        8 => json!({"transactionId": id, "account": "shop", "operation": "getMessageDetails",
-            "payload": {"message": "1234-5678ABCD-90EF1234"}}),
+        8 => {
+            pushes = false;
+            let (operation, payload) = *dice.pick(&SHOP_CALLS);
+            call("shop", operation, serde_json::from_str(payload).expect("JSON"))
+        }
+        12 => call(
+            "shop",
+            "createTargetedMessage",
+            json!({"devices_filter": "A(\"AAAAA-BBBBB\", [\"iOS\"])", "send_date": "now", "content": "Hi"}),
+        ),
+        13 => {
+            (account, pushes) = ("news", false);
+            let campaign = "64a1b2c3d4e5f6a7b8c9d0e1";
+            call(
+                "news",
+                "updateCampaign",
+                json!({"campaign_id": campaign, "request_id": id,
+                "updated_by": "marketing@news.example",
+                "delivery_controls": {"ignore_frequency_capping": true}}),
+            )
+        }
+        14 => {
+            (account, pushes) = ("news", false);
+            call("news", "searchCampaigns", json!({"request_id": id, "limit": 15, "page": 1}))
+        }
         9 => {
             account = "news";
-            everyone(&id)
+            let audience = *dice.pick(&["All Users", "Custom Segment"]);
+            campaign(&id, audience)
         }
         10 => {
             account = "news";
@@ -81,8 +117,20 @@ fn one(dice: &Dice, chaos: &Chaos, n: u64) -> Published {
     }
     let times = if dice.in_thousand(150) { 2 } else { 1 };
     let copies = if dice.in_thousand(100) { 2 } else { 1 };
-    Published { account, deliveries, body, times, copies, invalid }
+    let reply_to = dice.in_thousand(150).then(|| *dice.pick(&[REPLIES, REPLIES, GONE, OURS]));
+    // A job that is refused for it ends as a whole.
+    let reply_to = reply_to.filter(|queue| *queue != OURS || deliveries.len() == 1);
+    let invalid = invalid || reply_to == Some(OURS);
+    Published { account, deliveries, body, times, copies, invalid, pushes, reply_to }
 }
+
+/// Calls that make no message, with what they are about.
+const SHOP_CALLS: [(&str, &str); 4] = [
+    ("getMessageDetails", r#"{"message": "1234-5678ABCD-90EF1234"}"#),
+    ("getPushHistory", r#"{"limitMessages": 100}"#),
+    ("deleteMessage", r#"{"message": "1234-5678ABCD-90EF1234"}"#),
+    ("cancelMessage", r#"{"message": "1234-5678ABCD-90EF1234"}"#),
+];
 
 fn several(id: &str, priority: &str, pieces: u64, faulty: u64) -> Value {
     let notifications: Vec<Value> = (0..pieces)
@@ -95,11 +143,14 @@ fn several(id: &str, priority: &str, pieces: u64, faulty: u64) -> Value {
         "payload": {"notifications": notifications}})
 }
 
-fn everyone(id: &str) -> Value {
+fn campaign(id: &str, audience: &str) -> Value {
     let mut job = user_job(id);
     let payload = job["payload"].as_object_mut().expect("an object");
     payload.remove("targetUserAttributes");
-    payload.insert("targetAudience".to_owned(), json!("All Users"));
+    payload.insert("targetAudience".to_owned(), json!(audience));
+    if audience == "Custom Segment" {
+        payload.insert("customSegmentName".to_owned(), json!("Readers"));
+    }
     job
 }
 
@@ -107,22 +158,23 @@ fn everyone(id: &str) -> Value {
 pub type Message = (Place, Bytes, Properties);
 
 impl Published {
+    /// Whether its operation only reads.
+    pub fn reads(&self) -> bool {
+        let operation = self.body["operation"].as_str();
+        matches!(operation, Some("getMessageDetails" | "getPushHistory" | "searchCampaigns"))
+    }
+
     /// Its messages: place, body, properties.
-    pub fn messages(&self, dice: &Arc<Dice>) -> Vec<Message> {
+    pub fn messages(&self) -> Vec<Message> {
         let place = Place::Jobs(account(self.account));
         let body = Bytes::from(self.body.to_string());
-        (0..self.times)
-            .flat_map(|time| {
-                let name = format!("{}-{}-{time}", self.account, self.body["transactionId"]);
-                let properties = Properties { message_id: Some(name), ..Properties::default() };
-                (0..self.copies).map(move |_| properties.clone())
-            })
-            .map(|mut properties| {
-                if dice.in_thousand(100) {
-                    properties.reply_to = Some("producer.replies".to_owned());
-                }
-                (place.clone(), body.clone(), properties)
-            })
-            .collect()
+        let of_time = |time| {
+            let name = format!("{}-{}-{time}", self.account, self.body["transactionId"]);
+            let reply_to = self.reply_to.map(str::to_owned);
+            let properties = Properties { message_id: Some(name), reply_to, ..Properties::default() };
+            (0..self.copies).map(move |_| properties.clone())
+        };
+        let all = (0..self.times).flat_map(of_time);
+        all.map(|properties| (place.clone(), body.clone(), properties)).collect()
     }
 }

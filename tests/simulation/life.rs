@@ -1,7 +1,7 @@
 //! What can go wrong, and when a worker dies of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -39,8 +39,11 @@ pub struct Odds {
     pub reply_lost: u64,
     /// The provider's answer arrives garbled.
     pub reply_garbled: u64,
-    /// A permit's request leaves late: the process stood still for up to ten seconds.
+    /// The process stands still between its claim and its request, for up to a minute: longer than
+    /// its lease.
     pub stall: u64,
+    /// The same between the answer and what follows from it: another worker takes over meanwhile.
+    pub stall_after: u64,
 }
 
 impl Odds {
@@ -60,7 +63,8 @@ impl Odds {
             request_lost: odds(60),
             reply_lost: odds(100),
             reply_garbled: odds(60),
-            stall: odds(20),
+            stall: odds(30),
+            stall_after: odds(30),
         }
     }
 }
@@ -71,7 +75,9 @@ pub struct Chaos {
     odds: Odds,
     on: AtomicBool,
     /// What the hosts' wall clock shows beyond true time, in milliseconds.
-    pub wall_ahead_ms: std::sync::atomic::AtomicI64,
+    pub wall_ahead_ms: AtomicI64,
+    /// What the store's clock shows beyond true time to claims, in milliseconds.
+    pub store_ahead_ms: AtomicI64,
     start: Instant,
     crashes: AtomicU64,
 }
@@ -83,6 +89,7 @@ impl Chaos {
             odds,
             on: AtomicBool::new(true),
             wall_ahead_ms: 0.into(),
+            store_ahead_ms: 0.into(),
             start: Instant::now(),
             crashes: AtomicU64::new(0),
         })

@@ -82,7 +82,9 @@ impl Network {
             return lost("timeout");
         }
         let body = match reply.conduct {
-            Conduct::Answer if chaos.strikes(|odds| odds.reply_garbled) => garbled(&reply.answer.body),
+            Conduct::Answer if chaos.strikes(|odds| odds.reply_garbled) => {
+                garbled(&reply.answer.body, chaos.dice.below(6))
+            }
             Conduct::Answer => reply.answer.body,
             Conduct::Cut => reply.answer.body.slice(..reply.answer.body.len() / 2),
             Conduct::Reset => return lost("the connection was reset"),
@@ -104,7 +106,20 @@ async fn sleep_until_or(give_up: Instant, soon: bool) {
     }
 }
 
-fn garbled(body: &Bytes) -> Bytes {
+/// What a broken proxy makes of an answer.
+fn garbled(body: &Bytes, kind: u64) -> Bytes {
+    let whole: &[u8] = match kind {
+        0 => b"",
+        1 => b"{}",
+        2 => b"null",
+        3 => b"<html><body>Welcome to the hotel's network</body></html>",
+        4 => br#"{"status_code": "200", "status": "success", "response": []}"#,
+        _ => return cut_short(body),
+    };
+    Bytes::from_static(whole)
+}
+
+fn cut_short(body: &Bytes) -> Bytes {
     let mut body = body.to_vec();
     let middle = body.len() / 2;
     body.truncate(middle);
@@ -118,7 +133,7 @@ impl Wire for Network {
         let chaos = &self.providers.chaos;
         let give_up = Instant::now() + self.request_timeout;
         self.life.moment().await;
-        chaos.travel(if chaos.strikes(|odds| odds.stall) { 10_000 } else { 20 }).await;
+        chaos.travel(if chaos.strikes(|odds| odds.stall) { 60_000 } else { 20 }).await;
         if chaos.strikes(|odds| odds.connect_failed) {
             self.life.moment().await;
             return Sent::Answer(WireAnswer::NotSent("connect failed".to_owned()));
@@ -128,7 +143,11 @@ impl Wire for Network {
             return Sent::TooLate;
         }
         // Written: from here on the provider may get it, whatever becomes of this process.
+        let give_up = give_up.max(Instant::now() + self.request_timeout / 2);
         let sent = self.exchange(request, give_up).await;
+        if chaos.strikes(|odds| odds.stall_after) {
+            chaos.travel(60_000).await;
+        }
         self.life.moment().await;
         sent
     }

@@ -1,31 +1,37 @@
-//! One run: a seed's world from its first job to its last receipt, and what must hold of it.
+//! One run: a seed's world from its first job to its last receipt.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use paceline::config::{Config, Environment, load_text};
+use paceline::job::AccountName;
 use paceline::ports::{Place, Wire};
 use paceline::providers;
-use paceline::simulator::DeliveryOutcome;
 use paceline::worker::{Manner, Ports, Stage, Worker};
-use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::broker::{Broker, DeadLetter, Port, Receipt};
+use super::broker::{Broker, DeadLetter};
 use super::chance::Dice;
+use super::file::Disk;
+use super::ground::{Ground, Kind};
+use super::judge::Judge;
 use super::kinds::{self as jobs, Published};
 use super::life::{Chaos, Life, Odds, WallClock};
 use super::provider::{Network, Providers};
-use super::store::Store;
+use super::store::{Store, Terms};
 
 /// How long things go wrong.
 const TROUBLE: Duration = Duration::from_secs(150);
 /// How long after that everything must have ended: the longest wait of the retry policy, with the
 /// provider's duplicate window and a lease before it, several times over.
 const PATIENCE: Duration = Duration::from_secs(6 * 3_600);
+
+/// How far the store's clock may be from true time, in milliseconds: twice that is less than what is
+/// kept free before the end of a provider's duplicate window.
+const STORE_STEP_MS: u64 = 5_000;
 
 const CONFIGURATION: &str = r#"
 [worker]
@@ -43,6 +49,7 @@ provider = "moengage"
 data_center = "01"
 workspace_id = "workspace-news"
 push_api_key = { env = "KEY" }
+campaign_api_key = { env = "CAMPAIGNS" }
 requests_per_minute = 60
 
 [accounts.loud]
@@ -72,69 +79,82 @@ pub struct Tally {
     pub crashes: u64,
     pub lossy: bool,
     pub accepted_twice: usize,
-    /// Deliveries that ended without being read.
+    /// Messages that ended without being read.
     pub unread: usize,
+    /// Dead letters that were published again.
+    pub replayed: usize,
 }
 
 fn config() -> Config {
-    let environment =
-        Environment::of([("TOKEN", "token-of-the-simulation"), ("KEY", "key-of-the-simulation")]);
+    let secrets = ["TOKEN", "KEY", "CAMPAIGNS"].map(|name| (name, "a-secret-of-the-simulation"));
+    let environment = Environment::of(secrets);
     load_text(CONFIGURATION, None, &environment, &providers::ALL).expect("a configuration").config
 }
 
-struct World {
-    chaos: Arc<Chaos>,
+/// All that a run is about.
+pub struct World {
+    pub chaos: Arc<Chaos>,
     config: Config,
-    broker: Arc<Broker>,
-    store: Arc<Store>,
-    providers: Arc<Providers>,
+    pub ground: Ground,
+    pub providers: Arc<Providers>,
+    /// The dead letters that a person published again.
+    pub replayed: Mutex<Vec<DeadLetter>>,
 }
 
 /// Runs one seed; panics with what does not hold.
-pub async fn run(seed: u64) -> Tally {
+pub async fn run(seed: u64, kind: Kind) -> Tally {
     let dice = Arc::new(Dice::new(seed));
-    let lossy = dice.in_thousand(200);
+    let lossy = kind == Kind::Servers && dice.in_thousand(200);
     let chaos = Chaos::new(dice.clone(), Odds::draw(&dice));
     let config = config();
     let places: Vec<Place> = config.accounts.values().flat_map(|account| account.places()).collect();
+    let ground = match kind {
+        Kind::Servers => Ground::Servers {
+            broker: Broker::new(chaos.clone(), &places),
+            store: Store::new(chaos.clone(), Terms::of(&config)),
+        },
+        Kind::File => Ground::File(Disk::new(chaos.clone(), &config)),
+    };
     let world = Arc::new(World {
-        broker: Broker::new(chaos.clone(), &places),
-        store: Store::new(chaos.clone(), config.clone()),
+        ground,
         providers: Providers::new(chaos.clone(), seed, &[("pushwoosh", 30), ("moengage", 60)]),
         chaos: chaos.clone(),
         config,
+        replayed: Mutex::default(),
     });
     let published = jobs::draw(&dice, &chaos);
     let mut tasks = JoinSet::new();
-    tasks.spawn(publish(world.clone(), messages_of(&published, &dice)));
-    for _ in 0..=dice.below(3) {
+    tasks.spawn(publish(world.clone(), messages_of(&published)));
+    let workers = match kind {
+        Kind::Servers => 1 + dice.below(3),
+        Kind::File => 1,
+    };
+    for _ in 0..workers {
         tasks.spawn(keep_worker(world.clone()));
     }
     tasks.spawn(trouble(world.clone(), lossy));
     sleep(TROUBLE).await;
     world.chaos.end();
+    for account in world.config.accounts.keys() {
+        world.ground.pause(account, false);
+    }
     world.providers.misbehave(&[]);
     world.quiet(seed).await;
-    if std::env::var("DBG").is_ok() {
-        for r in world.broker.receipts() {
-            eprintln!("{} {}", r.name, r.body);
-        }
-        eprintln!("{:?}", world.broker.rest());
-    }
-    let tally = world.judge(seed, &published, lossy);
+    let tally = Judge::of(&world, seed, &published, lossy).judge();
     tasks.abort_all();
+    world.ground.dissolve();
     tally
 }
 
-fn messages_of(published: &[Published], dice: &Arc<Dice>) -> Vec<jobs::Message> {
-    published.iter().flat_map(|job| job.messages(dice)).collect()
+fn messages_of(published: &[Published]) -> Vec<jobs::Message> {
+    published.iter().flat_map(Published::messages).collect()
 }
 
 async fn publish(world: Arc<World>, messages: Vec<jobs::Message>) {
     let most = 2 * 60_000 / (messages.len() as u64 + 1);
     for (place, body, properties) in messages {
         world.chaos.travel(most).await;
-        world.broker.put(&place, body, properties);
+        world.ground.put(&place, body, properties);
     }
 }
 
@@ -142,20 +162,19 @@ async fn publish(world: Arc<World>, messages: Vec<jobs::Message>) {
 async fn keep_worker(world: Arc<World>) {
     loop {
         let (life, mut died) = Life::new(world.chaos.clone());
-        let link = world.broker.connect(life.clone());
+        let ways = world.ground.connect(&life);
         let stage = watch::Sender::new(Stage::Running);
-        let store = Arc::new(world.store.connect(life.clone()));
         let wire: Arc<dyn Wire> = Arc::new(Network {
             providers: world.providers.clone(),
             life: life.clone(),
             request_timeout: world.config.worker.request_timeout,
         });
         let ports = Ports {
-            queue: Arc::new(Port(link.clone())),
-            publisher: Arc::new(Port(link.clone())),
-            claims: store.clone(),
-            permits: store.clone(),
-            sightings: store,
+            queue: ways.queue.clone(),
+            publisher: ways.publisher.clone(),
+            claims: ways.claims.clone(),
+            permits: ways.permits.clone(),
+            sightings: ways.sightings.clone(),
             wire,
             clock: Arc::new(WallClock(world.chaos.clone())),
             chance: world.chaos.dice.clone(),
@@ -182,7 +201,7 @@ async fn keep_worker(world: Arc<World>) {
             }
         }
         world.chaos.travel(2_000).await;
-        link.end();
+        ways.end();
         world.chaos.travel(3_000).await;
     }
 }
@@ -204,227 +223,77 @@ async fn trouble(world: Arc<World>, lossy: bool) {
             return;
         }
         let dice = &world.chaos.dice;
-        match dice.below(8) {
-            0 => world.broker.cut_one(),
-            1 => world.broker.restart(dice.millis(15_000)).await,
-            2 => world.store.restart(dice.millis(15_000)).await,
-            3 => world.providers.misbehave(dice.pick::<&[&str]>(&MOODS)),
-            4 => {
-                let step = i64::try_from(dice.below(4_000)).expect("small") - 2_000;
-                world.chaos.wall_ahead_ms.fetch_add(step, std::sync::atomic::Ordering::Relaxed);
+        let what = dice.below(12);
+        if let Ground::Servers { broker, store } = &world.ground {
+            match what {
+                0 => broker.cut_one(),
+                1 => broker.restart(dice.millis(15_000)).await,
+                2 => store.restart(dice.millis(15_000)).await,
+                5 if lossy => store.lose(dice.in_thousand(500)),
+                6 => store.save(),
+                _ => {}
             }
-            5 if lossy => world.store.lose(dice.in_thousand(500)),
-            6 => world.store.save(),
+        }
+        match what {
+            0..=2 | 6 => {}
+            5 if lossy => {}
+            3 => world.providers.misbehave(dice.pick::<&[&str]>(&MOODS)),
+            4 => world.step_clocks(),
+            7 => world.person(true),
+            8 => world.person(false),
+            9 | 10 => world.replay(),
             _ => world.providers.misbehave(&[]),
         }
     }
 }
 
 impl World {
+    /// The hosts' wall clocks step by seconds, now and then by minutes; the store's clock stays
+    /// within seconds of true time, whatever it shows from one moment to the next.
+    fn step_clocks(&self) {
+        let dice = &self.chaos.dice;
+        let about = |most: u64| i64::try_from(dice.below(2 * most + 1)).expect("small") - most.cast_signed();
+        let step = about(if dice.in_thousand(200) { 1_200_000 } else { 2_000 });
+        self.chaos.wall_ahead_ms.fetch_add(step, Ordering::Relaxed);
+        self.chaos.store_ahead_ms.store(about(STORE_STEP_MS), Ordering::Relaxed);
+    }
+
+    /// A person pauses an account, or resumes it.
+    fn person(&self, pauses: bool) {
+        let accounts: Vec<AccountName> = self.config.accounts.keys().cloned().collect();
+        self.ground.pause(self.chaos.dice.pick(&accounts), pauses);
+    }
+
+    /// A person publishes a dead letter again, as it is; the publisher may try twice.
+    fn replay(&self) {
+        let mut replayed = self.replayed.lock().expect("nobody panics with it");
+        let known = |letter: &DeadLetter| replayed.iter().any(|other| other.dead_id == letter.dead_id);
+        let letters: Vec<_> =
+            self.ground.dead_letters().into_iter().filter(|letter| !known(letter)).collect();
+        if letters.is_empty() {
+            return;
+        }
+        let letter = self.chaos.dice.pick(&letters).clone();
+        let Some(account) = letter.properties.header("paceline-account") else { return };
+        let place = Place::Jobs(AccountName::new(account).expect("an account's name"));
+        let mut properties = letter.properties.clone();
+        properties.set_header("paceline-replay", &letter.dead_id);
+        for _ in 0..=self.chaos.dice.below(2) {
+            self.ground.put(&place, letter.bytes.clone(), properties.clone());
+        }
+        replayed.push(letter);
+    }
+
     /// Waits until nothing is left to do.
     async fn quiet(&self, seed: u64) {
         let deadline = self.chaos.elapsed() + PATIENCE;
         loop {
-            let rest = self.broker.rest();
+            let rest = self.ground.rest();
             if rest.waiting.is_empty() && rest.unsettled == 0 && rest.delayed == 0 {
                 return;
             }
             assert!(self.chaos.elapsed() < deadline, "seed {seed}: it never ends: {rest:?}");
             sleep(Duration::from_secs(5)).await;
         }
-    }
-
-    fn judge(&self, seed: u64, published: &[Published], lossy: bool) -> Tally {
-        let ends = Ends::of(&self.broker.receipts(), &self.broker.dead_letters());
-        let taken = self.taken();
-        for job in published {
-            for id in &job.deliveries {
-                self.judge_delivery(seed, job, id, &ends, &taken, lossy);
-            }
-        }
-        let known: BTreeSet<&str> =
-            published.iter().flat_map(|job| job.deliveries.iter().map(String::as_str)).collect();
-        for (_, id) in taken.keys() {
-            assert!(
-                known.contains(id.as_str()),
-                "seed {seed}: the provider got {id}, which nobody published"
-            );
-        }
-        let open = self.store.unfinished();
-        let open: Vec<_> = open
-            .into_iter()
-            .filter(|(account, id)| !ends.of_delivery(account, id).iter().any(|end| end.unread))
-            .collect();
-        assert!(
-            open.is_empty() || lossy,
-            "seed {seed}: claims were left open: {:?}",
-            open.iter().map(|(account, id)| (account, id, ends.of_delivery(account, id))).collect::<Vec<_>>()
-        );
-        let summary = self.providers.engine().summary();
-        for account in &summary.accounts {
-            let (most, limit) = (account.most_in_window, account.limit);
-            assert!(
-                limit.is_some_and(|limit| most <= limit as usize),
-                "seed {seed}: {most} requests in a window of {limit:?}"
-            );
-        }
-        Tally {
-            deliveries: known.len(),
-            crashes: self.chaos.crashes(),
-            lossy,
-            accepted_twice: taken.values().filter(|times| **times > 1).count(),
-            unread: ends.0.values().filter(|ends| ends.iter().any(|end| end.unread)).count(),
-        }
-    }
-
-    /// How often the providers took each delivery, by account and id.
-    fn taken(&self) -> BTreeMap<(String, String), usize> {
-        let page = self.providers.engine().ledger().page(0, usize::MAX);
-        let mut taken = BTreeMap::new();
-        for entry in page.entries {
-            let provider = entry.provider.clone().unwrap_or_default();
-            for delivery in entry.deliveries {
-                if let (DeliveryOutcome::Accepted, Some(id)) = (delivery.outcome, delivery.id) {
-                    let id = id.strip_prefix("Campaign ").unwrap_or(&id).to_owned();
-                    *taken.entry((provider.clone(), id)).or_default() += 1;
-                }
-            }
-        }
-        taken
-    }
-
-    fn judge_delivery(
-        &self,
-        seed: u64,
-        job: &Published,
-        id: &str,
-        ends: &Ends,
-        taken: &BTreeMap<(String, String), usize>,
-        lossy: bool,
-    ) {
-        let case = format!("seed {seed}, {} {id}", job.account);
-        let provider = if job.account == "shop" { "pushwoosh" } else { "moengage" };
-        let times = taken.get(&(provider.to_owned(), id.to_owned())).copied().unwrap_or(0);
-        let found = ends.of_delivery(job.account, id);
-        assert!(!found.is_empty(), "{case}: no receipt; all of its job: {:?}", ends.of_job(job));
-        assert!(times <= 1 || lossy || job.account == "loud", "{case}: taken {times} times: {found:?}");
-        if found.iter().any(|end| end.unread) {
-            // Such an end asks no claim: another copy of the message may end for itself.
-            return;
-        }
-        let names = found.len();
-        // One end for each publishing; a loss of the store's data may add some.
-        let publishings = usize::try_from(job.times).expect("few");
-        assert!(
-            names <= publishings || lossy,
-            "{case}: {names} ends for {publishings} publishings: {found:?}"
-        );
-        assert!(names >= publishings, "{case}: {names} ends for {publishings} publishings: {found:?}");
-        let said = |status: &str| found.iter().any(|end| end.status == status);
-        let reason = |word: &str| found.iter().any(|end| end.reason.as_deref() == Some(word));
-        if said("delivered") && job.body["operation"] != "getMessageDetails" {
-            assert!(times > 0, "{case}: told delivered, and the provider never took it");
-        }
-        if times > 0 && !lossy {
-            let told = said("delivered") || reason("uncertain");
-            assert!(told, "{case}: the provider took it, and its receipts say {found:?}");
-        }
-        assert!(!job.invalid || (reason("invalid") && times == 0), "{case}: {found:?}");
-        if !lossy {
-            let blocking = found
-                .iter()
-                .filter(|end| end.status == "delivered" || end.reason.as_deref() == Some("uncertain"));
-            assert!(
-                blocking.count() <= 1
-                    || job.account == "shop" && job.body["operation"] == "getMessageDetails",
-                "{case}: ended twice: {found:?}"
-            );
-        }
-    }
-}
-
-/// One end, however often its receipt was repeated.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct End {
-    name: String,
-    status: String,
-    reason: Option<String>,
-    code: Option<String>,
-    /// It was ended without being read, because it brought workers down again and again.
-    unread: bool,
-}
-
-/// Account and id of the one delivery in a dead letter, or of its job.
-fn id_of(letter: &DeadLetter) -> (String, String) {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let notifications = &letter.body["payload"]["notifications"];
-    let own = if notifications[1].is_null() { text(&notifications[0]["transactionId"]) } else { None };
-    let id = own.or_else(|| text(&letter.body["transactionId"]));
-    (text(&letter.body["account"]).unwrap_or_default(), id.unwrap_or_default())
-}
-
-struct Ends(BTreeMap<(String, String), BTreeSet<End>>);
-
-impl Ends {
-    fn of(receipts: &[Receipt], letters: &[DeadLetter]) -> Self {
-        let mut ends: BTreeMap<_, BTreeSet<End>> = BTreeMap::new();
-        for receipt in receipts {
-            let text = |key: &str| receipt.body[key].as_str().map(str::to_owned);
-            let account = text("account").unwrap_or_default();
-            // An unreadable job is known by what its receipt could read of it.
-            let id = text("transactionId").or_else(|| text("jobId")).unwrap_or_default();
-            let status = text("status").unwrap_or_default();
-            let end = End {
-                name: receipt.name.clone(),
-                status,
-                reason: text("reason"),
-                code: text("messageCode"),
-                unread: false,
-            };
-            ends.entry((account, id)).or_default().insert(end);
-        }
-        // What brought workers down again and again ends without being read: its receipt names nothing,
-        // its letter does. A crash between letter and receipt may leave a letter of each kind.
-        let mut untold = Vec::new();
-        for letter in letters {
-            let name = format!("{}:receipt", letter.dead_id);
-            let Some(receipt) = receipts.iter().find(|receipt| receipt.name == name) else {
-                untold.push(letter);
-                continue;
-            };
-            if receipt.body["transactionId"].is_null() {
-                let (status, reason) = ("dead".to_owned(), Some(letter.reason.clone()));
-                ends.entry(id_of(letter)).or_default().insert(End {
-                    name,
-                    status,
-                    reason,
-                    code: None,
-                    unread: true,
-                });
-            }
-        }
-        for letter in untold {
-            let told =
-                ends.get(&id_of(letter)).is_some_and(|ends| ends.iter().any(|end| end.status == "dead"));
-            assert!(told, "no receipt for a dead letter: {letter:?}");
-        }
-        Self(ends)
-    }
-
-    /// All that is told of a job's deliveries.
-    fn of_job(&self, job: &Published) -> Vec<(&(String, String), &BTreeSet<End>)> {
-        let id = job.body["transactionId"].as_str().unwrap_or_default();
-        self.0.iter().filter(|((_, name), _)| name.split('#').next() == Some(id)).collect()
-    }
-
-    /// Those of a delivery, and those of its whole job.
-    fn of_delivery(&self, account: &str, id: &str) -> Vec<End> {
-        let job = id.split_once('#').map(|(job, _)| job);
-        let names = std::iter::once(id).chain(job);
-        names
-            .filter_map(|name| self.0.get(&(account.to_owned(), name.to_owned())))
-            .flatten()
-            .cloned()
-            .collect()
     }
 }

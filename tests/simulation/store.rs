@@ -1,7 +1,7 @@
 //! Redis with paceline's scripts, as a model: claims, the accounts' health, permits.
 //!
-//! What the scripts do is shown on a real Redis by `tests/contract`; here it is told once more, in
-//! Rust, so that thousands of runs take seconds. Where the two differ, a run shows nothing.
+//! What the scripts do is told once more here, in Rust, so that thousands of runs take seconds. The
+//! tests of `tests/contract` run on both, lest the two differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use paceline::adapters::redis::pacing::{Pace, Reading};
-use paceline::config::Config;
+use paceline::config::{CircuitConfig, Config, LimiterConfig};
 use paceline::job::{AccountName, DeliveryId, Line};
 use paceline::ports::{
     Answer, Claim, ClaimRequest, Claims, Fenced, History, Pause, PauseCause, PoolKey, Purpose, Release,
-    Sighted, Sighting, Sightings, StoreError, Suspicion,
+    Sighted, Sighting, Sightings, StoreError, Suspicion, Window,
 };
 use paceline::verdict::{Outcome, Signal};
 use tokio::sync::watch;
@@ -22,8 +22,12 @@ use tokio::time::{Instant, sleep};
 
 use super::life::{Chaos, Life};
 
+#[path = "store/health.rs"]
+mod health;
 #[path = "store/permits.rs"]
 mod permits;
+
+use health::Health;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_WAIT_MS: i64 = 1_000;
@@ -46,7 +50,7 @@ struct Live {
     /// Start of the attempt under way.
     attempt: Option<i64>,
     history: History,
-    earlier: Vec<(String, Outcome)>,
+    kept: Kept,
 }
 
 #[derive(Debug, Clone)]
@@ -54,18 +58,44 @@ struct Ended {
     token: String,
     instance: String,
     outcome: Outcome,
-    /// Ends of earlier publishings.
-    earlier: Vec<(String, Outcome)>,
+    kept: Kept,
+}
+
+/// What outlives one publishing.
+#[derive(Debug, Clone, Default)]
+struct Kept {
+    /// The last ends of earlier publishings, newest first.
+    ends: Vec<(String, Outcome)>,
+    /// The last replays seen, newest first.
+    replays: Vec<String>,
 }
 
 impl Record {
-    /// How this publishing ended, and the ends to keep when another one is claimed.
-    fn ends(&self) -> Vec<(String, Outcome)> {
+    const fn kept(&self) -> &Kept {
         match self {
-            Self::Live(live) => live.earlier.clone(),
+            Self::Live(Live { kept, .. }) | Self::Ended(Ended { kept, .. }) => kept,
+        }
+    }
+
+    /// How a publishing ended, as far as that is known.
+    fn end_of(&self, instance: &str) -> Option<&Outcome> {
+        match self {
+            Self::Ended(ended) if ended.instance == instance => Some(&ended.outcome),
+            Self::Ended(_) | Self::Live(_) => {
+                self.kept().ends.iter().find(|(known, _)| known == instance).map(|(_, outcome)| outcome)
+            }
+        }
+    }
+
+    /// What to keep when another publishing is claimed.
+    fn to_keep(&self) -> Kept {
+        let kept = self.kept().clone();
+        match self {
+            Self::Live(_) => kept,
             Self::Ended(ended) => {
                 let last = (ended.instance.clone(), ended.outcome.clone());
-                std::iter::once(last).chain(ended.earlier.clone()).take(8).collect()
+                let others = kept.ends.into_iter().filter(|(instance, _)| *instance != ended.instance);
+                Kept { ends: std::iter::once(last).chain(others).take(8).collect(), ..kept }
             }
         }
     }
@@ -77,25 +107,38 @@ enum Record {
     Ended(Ended),
 }
 
-#[derive(Debug, Clone, Default)]
-struct Health {
-    cause: Option<PauseCause>,
-    until: i64,
-    backoff: Option<i64>,
-    faults: u32,
-    probe: Option<(String, i64)>,
-    throttled_until: i64,
-    suspects: BTreeSet<DeliveryId>,
-    cleared: BTreeSet<DeliveryId>,
-}
-
 /// `tat`, the last `now`, and the provider's pause, in microseconds.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Pool {
     tat: i64,
     at: i64,
     run: u64,
     pause_until: i64,
+    /// The slots of the last minute, for people.
+    slots: Vec<i64>,
+}
+
+/// What the store goes by.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    pub lease: Duration,
+    pub request_timeout: Duration,
+    pub limiter: LimiterConfig,
+    pub circuit: CircuitConfig,
+    pub pools: Vec<(PoolKey, Vec<Window>)>,
+}
+
+impl Terms {
+    pub fn of(config: &Config) -> Self {
+        let pools = config.accounts.values().flat_map(|account| account.gateway.pools());
+        Self {
+            lease: config.worker.lease,
+            request_timeout: config.worker.request_timeout,
+            limiter: config.limiter,
+            circuit: config.circuit,
+            pools: pools.map(|(_, key, windows)| (key, windows)).collect(),
+        }
+    }
 }
 
 /// All that can be lost.
@@ -106,12 +149,13 @@ struct Data {
     paused_by_person: BTreeSet<AccountName>,
     pools: BTreeMap<PoolKey, Pool>,
     handlings: BTreeMap<String, BTreeSet<String>>,
+    sightings: BTreeMap<String, (i64, Sighting)>,
 }
 
 /// The store.
 pub struct Store {
     chaos: Arc<Chaos>,
-    config: Config,
+    terms: Terms,
     paces: BTreeMap<PoolKey, Pace>,
     data: Mutex<Data>,
     saved: Mutex<Data>,
@@ -121,16 +165,12 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn new(chaos: Arc<Chaos>, config: Config) -> Arc<Self> {
-        let pools = config.accounts.values().flat_map(|account| account.gateway.pools());
-        let paces = pools
-            .map(|(_, key, windows)| {
-                (key, Pace::new(&config.limiter, &windows).expect("limits of 2 or more"))
-            })
-            .collect();
+    pub fn new(chaos: Arc<Chaos>, terms: Terms) -> Arc<Self> {
+        let pace = |windows: &[Window]| Pace::new(&terms.limiter, windows).expect("limits of 2 or more");
+        let paces = terms.pools.iter().map(|(key, windows)| (key.clone(), pace(windows))).collect();
         Arc::new(Self {
             chaos,
-            config,
+            terms,
             paces,
             data: Mutex::default(),
             saved: Mutex::default(),
@@ -167,6 +207,16 @@ impl Store {
         }
     }
 
+    /// A person pauses an account, or resumes it.
+    pub fn pause(&self, account: &AccountName, paused: bool) {
+        let mut data = self.data();
+        if paused {
+            data.paused_by_person.insert(account.clone());
+        } else {
+            data.paused_by_person.remove(account);
+        }
+    }
+
     /// Claims that nobody settled, and those that say `sending`.
     pub fn unfinished(&self) -> Vec<(String, String)> {
         let data = self.data();
@@ -195,8 +245,14 @@ pub struct StoreLink {
 }
 
 impl StoreLink {
-    /// One trip: there, the script, back; each part of it may fail.
+    /// One trip of claims and health, which go by a clock that steps.
     async fn trip<T>(&self, script: impl FnOnce(&mut Data, i64) -> T) -> Result<T, StoreError> {
+        let chaos = self.store.chaos.clone();
+        self.timely(|data, now| script(data, now + chaos.store_ahead_ms.load(Ordering::Relaxed))).await
+    }
+
+    /// One trip: there, the script, back; each part of it may fail.
+    async fn timely<T>(&self, script: impl FnOnce(&mut Data, i64) -> T) -> Result<T, StoreError> {
         let chaos = &self.store.chaos;
         let lost = |why: &str| Err(StoreError(why.to_owned()));
         self.life.moment().await;
@@ -222,68 +278,25 @@ impl StoreLink {
         Ok(answer)
     }
 
-    fn apply_signal(&self, health: &mut Health, signal: Signal, token: &str, now: i64) {
-        let circuit = &self.store.config.circuit;
-        let ms = |length: Duration| i64::try_from(length.as_millis()).expect("a sane length");
-        let probes = health.cause.is_some() && health.probe.as_ref().is_some_and(|(probe, _)| probe == token);
-        match signal {
-            Signal::Healthy if probes => {
-                let suspects = std::mem::take(&mut health.suspects);
-                let cleared = std::mem::take(&mut health.cleared);
-                let (was, throttled_until) = (health.cause, health.throttled_until);
-                *health = Health { suspects, cleared, throttled_until, ..Health::default() };
-                if was == Some(PauseCause::Credentials) && !health.suspects.is_empty() {
-                    health.cleared = std::mem::take(&mut health.suspects);
-                }
-            }
-            Signal::Healthy => {
-                if health.cause.is_none() {
-                    health.faults = 0;
-                }
-            }
-            Signal::Faulty if probes => {
-                health.probe = None;
-                if health.cause == Some(PauseCause::Credentials) {
-                    health.until = now + ms(circuit.credentials_pause);
-                } else {
-                    let length = (health.backoff.unwrap_or(ms(circuit.pause)) * 2).min(ms(circuit.pause_max));
-                    (health.until, health.backoff) = (now + length, Some(length));
-                }
-            }
-            Signal::Faulty => {
-                if health.cause.is_none() {
-                    health.faults += 1;
-                    if health.faults >= circuit.failures.max(1) {
-                        let length = ms(circuit.pause.min(circuit.pause_max));
-                        health.faults = 0;
-                        health.cause = Some(PauseCause::Circuit);
-                        (health.until, health.backoff) = (now + length, Some(length));
-                    }
-                }
-            }
-            Signal::Neutral => {
-                if probes {
-                    health.probe = None;
-                }
-            }
-        }
-    }
-
     fn longest_pause_ms(&self) -> i64 {
-        let circuit = &self.store.config.circuit;
+        let circuit = &self.store.terms.circuit;
         i64::try_from(circuit.pause_max.max(circuit.credentials_pause).as_millis()).expect("a sane length")
     }
 
     fn claim_one(&self, data: &mut Data, now: i64, wish: &ClaimRequest, write_by: Instant) -> Answer {
-        let lease = i64::try_from(self.store.config.worker.lease.as_millis()).expect("a sane length");
+        let lease = i64::try_from(self.store.terms.lease.as_millis()).expect("a sane length");
         let key = (wish.account.clone(), wish.id.clone());
         let record = data.records.get(&key).cloned();
-        let earlier = record.as_ref().map(Record::ends).unwrap_or_default();
-        if let Some((_, outcome)) = earlier.iter().find(|(instance, _)| instance == wish.instance.as_str()) {
-            return Answer::Ended { outcome: outcome.clone(), same: true };
+        let mut kept = record.as_ref().map(Record::to_keep).unwrap_or_default();
+        let replay = wish.replay.as_ref().filter(|replay| !replay.is_empty());
+        let overrides = replay.is_some_and(|replay| !kept.replays.contains(replay));
+        if !overrides {
+            if let Some(outcome) = record.as_ref().and_then(|record| record.end_of(wish.instance.as_str())) {
+                return Answer::Ended { outcome: outcome.clone(), same: true };
+            }
         }
         let mut live = match record {
-            Some(Record::Ended(ended)) if ended.outcome.blocks() => {
+            Some(Record::Ended(ended)) if ended.outcome.blocks() && !overrides => {
                 return Answer::Ended { outcome: ended.outcome, same: false };
             }
             Some(Record::Ended(_)) | None => None,
@@ -298,6 +311,7 @@ impl StoreLink {
                 Phase::Sending | Phase::Held => {
                     if live.lease_ends - now > lease {
                         live.lease_ends = now + lease;
+                        data.records.insert(key.clone(), Record::Live(live.clone()));
                     }
                     if live.token == wish.token {
                         if live.phase == Phase::Sending {
@@ -322,9 +336,8 @@ impl StoreLink {
                 return Answer::Paused(Pause { wait: millis(OPERATOR_WAIT_MS), cause: PauseCause::Operator });
             }
             let health = data.health.entry((wish.account.clone(), wish.line.clone())).or_default();
-            let throttled = health.throttled_until - now;
-            if throttled > 0 {
-                return Answer::Paused(Pause { wait: millis(throttled), cause: PauseCause::Throttled });
+            if let Some(pause) = health.throttled(now) {
+                return Answer::Paused(pause);
             }
             if let Some(cause) = health.cause {
                 let rest = health.until - now;
@@ -335,7 +348,7 @@ impl StoreLink {
                 if health.probe.as_ref().is_some_and(|(token, ends)| *token != wish.token && now < *ends) {
                     return Answer::Paused(wait);
                 }
-                let again = i64::try_from(self.store.config.circuit.credentials_pause.as_millis());
+                let again = i64::try_from(self.store.terms.circuit.credentials_pause.as_millis());
                 let alone_until = health.until + again.expect("a sane length");
                 if cause == PauseCause::Credentials && now < alone_until && health.suspects.contains(&wish.id)
                 {
@@ -359,8 +372,11 @@ impl StoreLink {
             }
             Purpose::End => (Phase::Held, None, before),
         };
-        let live =
-            Live { phase, token: wish.token.clone(), lease_ends: now + lease, attempt, history, earlier };
+        if let Some(replay) = replay.filter(|_| overrides) {
+            kept.replays.insert(0, replay.clone());
+            kept.replays.truncate(16);
+        }
+        let live = Live { phase, token: wish.token.clone(), lease_ends: now + lease, attempt, history, kept };
         data.records.insert(key, Record::Live(live));
         if probe {
             let health = data.health.entry((wish.account.clone(), wish.line.clone())).or_default();
@@ -388,7 +404,7 @@ impl StoreLink {
     ) -> Result<Fenced, StoreError> {
         self.trip(|data, now| {
             let key = (claim.account.clone(), claim.id.clone());
-            let earlier = data.records.get(&key).map(Record::ends).unwrap_or_default();
+            let kept = data.records.get(&key).map(Record::to_keep).unwrap_or_default();
             match data.records.get(&key) {
                 Some(Record::Ended(ended)) => return Fenced(!(end.is_some() && ended.token == claim.token)),
                 Some(Record::Live(live)) => {
@@ -407,7 +423,7 @@ impl StoreLink {
                     token: claim.token.clone(),
                     instance: claim.instance.as_str().to_owned(),
                     outcome,
-                    earlier,
+                    kept,
                 }),
                 None => Record::Live(Live {
                     phase: Phase::Idle,
@@ -415,12 +431,12 @@ impl StoreLink {
                     lease_ends: 0,
                     attempt: None,
                     history,
-                    earlier,
+                    kept,
                 }),
             };
             data.records.insert(key, record);
             let health = data.health.entry((claim.account.clone(), claim.line.clone())).or_default();
-            self.apply_signal(health, signal, &claim.token, now);
+            health.apply(&self.store.terms.circuit, signal, &claim.token, now);
             Fenced(false)
         })
         .await
@@ -438,8 +454,8 @@ fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
 #[async_trait]
 impl Claims for StoreLink {
     async fn claim(&self, requests: &[ClaimRequest]) -> Result<Vec<Answer>, StoreError> {
-        let worker = &self.store.config.worker;
-        let write_by = Instant::now() + worker.lease.saturating_sub(worker.request_timeout + LEASE_MARGIN);
+        let Terms { lease, request_timeout, .. } = self.store.terms;
+        let write_by = Instant::now() + lease.saturating_sub(request_timeout + LEASE_MARGIN);
         self.trip(|data, now| requests.iter().map(|wish| self.claim_one(data, now, wish, write_by)).collect())
             .await
     }
@@ -453,7 +469,7 @@ impl Claims for StoreLink {
     }
 
     async fn suspect(&self, claim: &Claim) -> Result<Suspicion, StoreError> {
-        let pause = self.store.config.circuit.credentials_pause;
+        let pause = self.store.terms.circuit.credentials_pause;
         let longest = i64::try_from(pause.as_millis()).expect("a sane length");
         self.trip(|data, now| {
             let record = data.records.get(&(claim.account.clone(), claim.id.clone()));
@@ -488,7 +504,8 @@ impl Claims for StoreLink {
         let wait = i64::try_from(wait.as_millis()).expect("a sane length");
         self.trip(|data, now| {
             let health = data.health.entry((account.clone(), line.clone())).or_default();
-            health.throttled_until = health.throttled_until.max(now + wait);
+            let rest = health.throttled(now).map_or(0, |_| health.throttled_until - now);
+            health.throttled_until = now + wait.max(rest);
         })
         .await
     }
@@ -499,7 +516,10 @@ impl Claims for StoreLink {
                 return Some(Pause { wait: millis(OPERATOR_WAIT_MS), cause: PauseCause::Operator });
             }
             let health = data.health.get(&(account.clone(), line.clone()))?;
-            health.cause.map(|cause| Pause { wait: millis(health.until - now), cause })
+            let Some(cause) = health.cause else { return health.throttled(now) };
+            let rest = health.until - now;
+            let rest = if rest > self.longest_pause_ms() { 0 } else { rest };
+            Some(Pause { wait: millis(rest), cause })
         })
         .await
     }
@@ -548,11 +568,25 @@ impl Claims for StoreLink {
 
 #[async_trait]
 impl Sightings for StoreLink {
-    async fn report(&self, _: &str, _: &Sighting) -> Result<(), StoreError> {
-        self.trip(|_, _| ()).await
+    async fn report(&self, worker: &str, sighting: &Sighting) -> Result<(), StoreError> {
+        self.trip(|data, now| {
+            if sighting.held.is_empty() {
+                data.sightings.remove(worker);
+            } else {
+                data.sightings.insert(worker.to_owned(), (now, sighting.clone()));
+            }
+        })
+        .await
     }
 
     async fn sightings(&self) -> Result<Vec<Sighted>, StoreError> {
-        Ok(Vec::new())
+        self.trip(|data, now| {
+            let sighted = |(at, sighting): &(i64, Sighting)| Sighted {
+                age: millis(now - at),
+                sighting: sighting.clone(),
+            };
+            data.sightings.values().map(sighted).collect()
+        })
+        .await
     }
 }

@@ -279,6 +279,7 @@ pub fn unique_prefix() -> String {
 pub fn config(url: &str, prefix: &str) -> QueueConfig {
     QueueConfig {
         urls: url.split(',').map(Secret::new).collect(),
+        ca: None,
         prefix: prefix.to_owned(),
         connect_timeout: Duration::from_secs(5),
         publish_timeout: Duration::from_secs(5),

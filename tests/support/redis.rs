@@ -163,6 +163,7 @@ impl Chance for Counting {
 pub fn settings(url: &str) -> StoreSettings {
     StoreSettings {
         url: Secret::new(url),
+        ca: None,
         prefix: "test".into(),
         timeout: Duration::from_secs(5),
         dedupe_ttl: Duration::from_secs(3600),

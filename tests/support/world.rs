@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use paceline::ports::{LADDER_SECONDS, Place, Properties, PublishError};
 use paceline::simulator::{Simulator, SimulatorConfig};
@@ -21,19 +21,24 @@ use tokio::time::{Instant, sleep};
 
 use super::jobs::{places, places_beside};
 use super::rabbitmq::{self, Broker};
-use super::redis::RedisServer;
 
 mod brokers;
 mod configuration;
+mod elapsing;
+pub mod embedded;
+mod endings;
+mod inside;
 mod network;
 mod producer;
 mod receipts;
+mod servers;
 
 pub use brokers::NODES;
 use brokers::UsedBroker;
 pub use network::Network;
 pub use producer::Producer;
 use receipts::Receipts;
+use servers::Store;
 
 /// The credential of the account `shop`; no log, queue or answer may hold it.
 pub const TOKEN: &str = "pw-token-that-nobody-may-see";
@@ -43,6 +48,8 @@ const CAMPAIGN_KEY: &str = "campaign-key-of-the-tests";
 
 /// How a world differs from the usual one.
 pub struct Options {
+    /// One file in the place of broker and store, and one worker at a time.
+    pub embedded: bool,
     /// A broker of its own, for tests that break it.
     pub own_broker: bool,
     /// A cluster of brokers of its own.
@@ -71,6 +78,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            embedded: embedded::is_without_servers(),
             own_broker: false,
             cluster: false,
             proxied: false,
@@ -105,8 +113,10 @@ impl WorkerProcess {
 pub struct World {
     broker: UsedBroker,
     network: Option<Network>,
+    /// In the place of both, where there are no servers.
+    file: Option<embedded::File>,
     /// The store.
-    pub redis: RedisServer,
+    pub redis: Store,
     /// The providers.
     pub provider: Simulator,
     /// The workers that were started and not yet ended.
@@ -132,22 +142,31 @@ impl World {
     /// A world with differences.
     pub async fn with(options: Options) -> Self {
         let broker = UsedBroker::of(&options);
-        let redis = RedisServer::start().await;
+        let redis = if options.embedded { Store::none() } else { Store::start().await };
         let provider = Simulator::start(options.simulator.clone()).await.expect("the simulator starts");
         let prefix = rabbitmq::unique_prefix();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = broker.urls().join(",");
-        let direct = [url.clone(), redis.url(), provider.url()];
+        let direct = if options.embedded {
+            [embedded::address(), embedded::address(), provider.url()]
+        } else {
+            [url.clone(), redis.url(), provider.url()]
+        };
         let network = if options.proxied { Some(Network::before(&direct).await) } else { None };
         let addresses = network.as_ref().map_or(direct.clone(), |network| network.through(&direct));
         let text = configuration::of(&options, &prefix, &addresses);
         std::fs::write(folder.path().join("paceline.toml"), text).expect("the configuration is written");
         let places: Vec<Place> = places().into_iter().chain(places_beside(options.more_accounts)).collect();
-        let producer = Producer::connect(&url, &prefix, &places).await;
+        let file = options.embedded.then(|| embedded::File::of(folder.path()));
+        let producer = match &file {
+            Some(_) => Producer::File(embedded::producer(&folder.path().join("paceline.toml"))),
+            None => Producer::connect(&url, &prefix, &places).await,
+        };
         let receipts = Receipts::at(format!("receipts-of-{prefix}"));
         let world = Self {
             broker,
             network,
+            file,
             redis,
             provider,
             workers: Vec::new(),
@@ -162,8 +181,10 @@ impl World {
             finished: false,
             twice_allowed: 0,
         };
-        let channel = world.channel().await.expect("the broker is up");
-        world.receipts.bind(&channel, &world.receipts_exchange()).await;
+        if world.file.is_none() {
+            let channel = world.channel().await.expect("the broker is up");
+            world.receipts.bind(&channel, &world.receipts_exchange()).await;
+        }
         world
     }
 
@@ -235,27 +256,6 @@ impl World {
         self.logs.push(log.clone());
         self.workers.push(WorkerProcess { child, admin, log });
         self.workers.len() - 1
-    }
-
-    /// Kills a worker as a crash would.
-    pub async fn kill_worker(&mut self, index: usize) {
-        let mut worker = self.workers.remove(index);
-        worker.child.kill().await.expect("the worker is killed");
-    }
-
-    /// Asks a worker to drain and returns its exit status and how long that took.
-    pub async fn drain_worker(&mut self, index: usize) -> (std::process::ExitStatus, Duration) {
-        let mut worker = self.workers.remove(index);
-        // One that has not begun to listen for signals would die of it instead of draining.
-        let url = format!("http://{}/healthz", worker.admin);
-        eventually("the worker is alive", || async { get(&url).await.is_some() }).await;
-        let started = Instant::now();
-        signal(worker.pid(), "-TERM");
-        let status = tokio::time::timeout(Duration::from_secs(60), worker.child.wait())
-            .await
-            .unwrap_or_else(|_| panic!("the worker did not end: {}", tail(&worker.log)))
-            .expect("an exit status");
-        (status, started.elapsed())
     }
 
     /// Publishes jobs, with confirms; remembers how many deliveries are to end.
@@ -343,27 +343,18 @@ impl World {
 
     /// All dead letters, left where they are, as (headers, body).
     pub async fn dead_letters(&self) -> Vec<(BTreeMap<String, String>, Vec<u8>)> {
-        let channel = self.channel().await.expect("the broker is up");
-        let queue = format!("{}.dead", self.prefix);
-        let mut letters = Vec::new();
-        while let Some(got) =
-            channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await.unwrap()
-        {
-            let headers = got.properties.headers().clone().unwrap_or_default();
-            let headers = headers
-                .inner()
-                .iter()
-                .filter_map(|(key, value)| Some((key.to_string(), text_of(value)?)))
-                .collect();
-            letters.push((headers, got.data.clone()));
+        if let Some(file) = &self.file {
+            return file.dead_letters();
         }
-        // Nothing is acked: all of it goes back.
-        channel.close(200, "looked".into()).await.unwrap();
-        letters
+        let channel = self.channel().await.expect("the broker is up");
+        brokers::dead_letters(&channel, &format!("{}.dead", self.prefix)).await
     }
 
     /// How many messages wait in each queue that must be empty at the end.
     pub async fn depths(&self) -> Vec<(String, u64)> {
+        if let Some(file) = &self.file {
+            return file.depths();
+        }
         let places: Vec<Place> = std::iter::once(Place::Due).chain(self.places.iter().cloned()).collect();
         let depths = self.producer.depths(&places).await;
         let mut found: Vec<(String, u64)> = places
@@ -451,6 +442,10 @@ impl World {
     }
 
     async fn assert_no_open_claims(&self) {
+        if let Some(file) = &self.file {
+            assert!(file.open_claims().is_empty(), "left open: {:?}\n{}", file.open_claims(), self.logs());
+            return;
+        }
         let mut connection = self.redis.connection().await;
         let keys: Vec<String> =
             ::redis::cmd("KEYS").arg("*:c:*").query_async(&mut connection).await.expect("KEYS");
@@ -498,6 +493,10 @@ impl World {
 
     /// Takes in receipts; a broker that is down has none for now.
     pub async fn collect(&mut self) {
+        if let Some(file) = &mut self.file {
+            self.receipts.take_from(file, self.twice_allowed > 0);
+            return;
+        }
         let Ok(channel) = self.channel().await else { return };
         let _ = self.receipts.take_in(&channel, self.twice_allowed > 0).await;
         let _ = channel.close(200, "done".into()).await;
@@ -506,6 +505,9 @@ impl World {
     async fn collect_all(&mut self) {
         loop {
             self.collect().await;
+            if self.file.is_some() {
+                return;
+            }
             let channel = self.channel().await.expect("the broker is up");
             let waiting = self.receipts.waiting(&channel).await.expect("the broker is up");
             let _ = channel.close(200, "looked".into()).await;
@@ -529,15 +531,6 @@ impl Drop for World {
 
 fn deliveries_of(job: &Value) -> usize {
     job["payload"]["notifications"].as_array().map_or(1, Vec::len)
-}
-
-fn text_of(value: &lapin::types::AMQPValue) -> Option<String> {
-    match value {
-        lapin::types::AMQPValue::LongString(text) => {
-            Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
-        }
-        _ => None,
-    }
 }
 
 fn tail(log: &PathBuf) -> String {

@@ -55,6 +55,7 @@ pub(super) struct Wish {
 /// Subscriptions and hands.
 #[derive(Default)]
 pub(super) struct Desk {
+    stopped: bool,
     subscriptions: Vec<Subscription>,
     next_number: u64,
     /// The subscription that each message in hand was given to.
@@ -63,7 +64,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Adds a subscription.
+    /// Adds a subscription; one that comes after the stop ends at once.
     pub(super) fn subscribe(
         &mut self,
         id: i64,
@@ -71,6 +72,9 @@ impl Desk {
         prefetch: u16,
         messages: mpsc::Sender<Message>,
     ) {
+        if self.stopped {
+            return;
+        }
         let number = self.next_number;
         self.next_number += 1;
         let prefetch = u64::from(prefetch.max(1));
@@ -79,6 +83,7 @@ impl Desk {
 
     /// Ends all subscriptions; what is in hand stays there.
     pub(super) fn stop(&mut self) {
+        self.stopped = true;
         self.subscriptions.clear();
     }
 

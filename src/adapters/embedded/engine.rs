@@ -6,9 +6,9 @@
 //! Where a batch fails, it is as if it had never been, and each of its requests is tried alone, so
 //! that one which can't be done (it is too large for the space that is left) spoils no other.
 //!
-//! Time is read from the clocks once for each batch. There are two: `wall` follows the host's clock
-//! but never goes back, for what is compared with what people and providers say; `steady` is not
-//! moved by steps of the host's clock while the process runs, for leases and pauses.
+//! Time is read from the clocks once for each batch. There are two: `steady` is not moved by steps of the
+//! host's clock while the process runs, for leases and pauses; `wall` never falls behind the host's clock
+//! either, which goes on while the host sleeps, for what is compared with what people and providers say.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -27,6 +27,9 @@ use super::queues::Handed;
 use super::upkeep::Upkeep;
 use super::{EmbeddedSettings, Role};
 use crate::ports::Clock;
+
+/// Another process that wrote this long ago or less may want to go on.
+const SHARED_FOR: Duration = Duration::from_secs(1);
 
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +60,8 @@ impl From<&rusqlite::Error> for Failure {
 /// The clocks at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
-    /// The host's clock in milliseconds since 1970, which never goes back here.
+    /// Milliseconds since 1970: moves on as fast as time passes, and at once where the host's clock is
+    /// ahead, but never back.
     pub(super) wall: i64,
     /// Milliseconds of a clock that doesn't step while the process runs.
     pub(super) steady: i64,
@@ -68,23 +72,25 @@ pub(super) struct Moment {
 /// Both clocks.
 pub(super) struct Clocks {
     host: Arc<dyn Clock>,
-    wall: i64,
     begin: i64,
     began: Instant,
+    /// How far `wall` is ahead of `steady`.
+    ahead: i64,
 }
 
 impl Clocks {
     /// `noted`: the latest moment that the file knows of, before which neither clock goes.
     fn new(host: Arc<dyn Clock>, noted: i64) -> Self {
         let begin = host.now().as_millisecond().max(noted);
-        Self { host, wall: begin, begin, began: Instant::now() }
+        Self { host, begin, began: Instant::now(), ahead: 0 }
     }
 
     fn read(&mut self) -> Moment {
         let at = Instant::now();
         let passed = i64::try_from((at - self.began).as_millis()).unwrap_or(i64::MAX / 2);
-        self.wall = self.wall.max(self.host.now().as_millisecond());
-        Moment { wall: self.wall, steady: self.begin.saturating_add(passed), at }
+        let steady = self.begin.saturating_add(passed);
+        self.ahead = self.ahead.max(self.host.now().as_millisecond() - steady);
+        Moment { wall: steady + self.ahead, steady, at }
     }
 }
 
@@ -129,6 +135,8 @@ pub(super) struct Engine {
     pub(super) core: Weak<Core>,
     clocks: Clocks,
     version: i64,
+    /// When it was last seen that another process had written.
+    others_wrote: Option<Instant>,
     up: watch::Sender<bool>,
     _lock: Option<std::fs::File>,
 }
@@ -161,11 +169,12 @@ impl Engine {
             core: Weak::new(),
             clocks,
             version: -1,
+            others_wrote: None,
             up,
             _lock: opened.lock,
             settings,
         };
-        engine.transaction(true, |engine| match engine.role {
+        engine.transaction(role != Role::Onlooker, |engine| match engine.role {
             Role::Worker => {
                 engine.put_back_all()?;
                 engine.declare_places()
@@ -212,7 +221,8 @@ impl Engine {
                 }
                 self.hand_over(handed, &moment);
             }
-            Err(error) if batch.len() > 1 => {
+            // Another process keeps the file to itself: each by itself would wait as long again.
+            Err(error) if batch.len() > 1 && error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => {
                 tracing::debug!(%error, requests = batch.len(), "a batch failed; each request is tried alone");
                 for request in batch {
                     self.run(vec![request]);
@@ -283,6 +293,7 @@ impl Engine {
         let version = self.db.pragma_query_value(None, "data_version", |row| row.get(0))?;
         if version != self.version {
             self.version = version;
+            self.others_wrote = Some(Instant::now());
             self.places.clear();
             self.health.clear();
         }
@@ -305,8 +316,16 @@ impl Engine {
         }
     }
 
+    /// Whether another process writes at present, and should have its turn.
+    pub(super) fn shares_the_file(&self) -> bool {
+        self.others_wrote.is_some_and(|at| at.elapsed() < SHARED_FOR)
+    }
+
     /// Whether the last transaction succeeded.
     pub(super) fn is_up(&self) -> bool {
         *self.up.borrow()
     }
 }
+
+#[cfg(test)]
+mod tests;

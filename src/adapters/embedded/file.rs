@@ -26,6 +26,11 @@ const VERSION: i32 = 1;
 /// is given back.
 const LOG_KEPT: i64 = 64 * 1024 * 1024;
 
+/// How often, and how long, a process waits for another one that writes: briefly, because that one leaves
+/// the file alone for a moment only (see [`super::front`]).
+const TURN: Duration = Duration::from_micros(300);
+const TURNS: i32 = 6_000;
+
 /// Statements kept ready.
 const STATEMENTS: usize = 128;
 
@@ -118,7 +123,13 @@ pub(super) fn open(path: &Path, role: Role, patience: Duration) -> Result<Opened
         }
         Unfit::Failed(error) => failed(error.to_string()),
     })?;
+    db.busy_handler(Some(wait_for_turn)).map_err(|error| failed(error.to_string()))?;
     Ok(Opened { db, lock })
+}
+
+fn wait_for_turn(waited: i32) -> bool {
+    std::thread::sleep(TURN);
+    waited < TURNS
 }
 
 /// The worker's own lock, beside the file: SQLite's locks are for the moments of writing.

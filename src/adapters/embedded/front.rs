@@ -26,6 +26,9 @@ const MOST_WAITING: usize = 8_192;
 /// How long the engine waits after a failure before it tries by itself whether the file can be used.
 const TRY_AGAIN: Duration = Duration::from_millis(300);
 
+/// How long the file is left to other processes that write, after each commit.
+const OTHERS_TURN: Duration = Duration::from_millis(1);
+
 /// How long closing waits for what was asked before.
 const LONGEST_CLOSE: Duration = Duration::from_secs(10);
 
@@ -41,7 +44,7 @@ enum Way {
     /// In a thread of its own.
     Thread { requests: channel::Sender<Incoming>, room: Arc<Semaphore>, ended: watch::Receiver<bool> },
     /// Here; `None` once it is closed.
-    Here { engine: Mutex<Option<Engine>>, changed: Arc<Notify> },
+    Here { engine: Mutex<Option<Box<Engine>>>, changed: Arc<Notify> },
 }
 
 /// What all handles share.
@@ -118,10 +121,10 @@ impl Embedded {
         });
         engine.core = Arc::downgrade(&core);
         let thread = std::thread::Builder::new().name("paceline-file".to_owned());
+        let ending = Ending { ended: ending, up: core.up.clone() };
         let work = move || {
+            let _ending = ending;
             serve(engine, &incoming);
-            // Nobody waiting for the end is fine.
-            let _ = ending.send(true);
         };
         thread.spawn(work).map_err(failed)?;
         Ok(Self { core })
@@ -144,7 +147,7 @@ impl Embedded {
         let core = Arc::new(Core { role, way, closed: AtomicBool::new(false), up, limits, settings });
         if let Way::Here { engine: place, .. } = &core.way {
             engine.core = Arc::downgrade(&core);
-            *lock(place) = Some(engine);
+            *lock(place) = Some(Box::new(engine));
         }
         tokio::spawn(tend(Arc::downgrade(&core), changed));
         Ok(Self { core })
@@ -253,7 +256,25 @@ fn serve(mut engine: Engine, incoming: &channel::Receiver<Incoming>) {
         }
         if !batch.is_empty() || engine.has_errand() {
             engine.run(batch);
+            if engine.shares_the_file() {
+                // SQLite lets nobody queue up for the next turn: who commits again at once would keep
+                // all others from it.
+                std::thread::sleep(OTHERS_TURN);
+            }
         }
+    }
+}
+
+/// Says that the engine's thread has ended, however it did.
+struct Ending {
+    ended: watch::Sender<bool>,
+    up: watch::Sender<bool>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.up.send_replace(false);
+        self.ended.send_replace(true);
     }
 }
 

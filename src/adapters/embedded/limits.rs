@@ -116,7 +116,7 @@ struct Pool {
     paused_until: Option<Instant>,
     /// Slots by the second since the origin in which they lie, oldest first.
     used: VecDeque<(u64, u32)>,
-    /// The next free slot, nanoseconds since the origin.
+    /// The next free slot as far as it was asked for, nanoseconds since the origin.
     next: u64,
     changed: bool,
 }
@@ -210,8 +210,8 @@ impl Limits {
     fn begin(&self, pace: Pace, before: &Kept, moment: &Moment) -> Pool {
         let begin = self.place_of(moment.at + late_by(&pace, before));
         let slots = Slots::new(pace.interval_us * 1_000, pace.burst, begin);
-        let next = if slots.is_some() { begin + pace.interval_us * 1_000 } else { 0 };
-        let mut pool = Pool { pace, slots, paused_until: None, used: VecDeque::new(), next, changed: true };
+        let mut pool =
+            Pool { pace, slots, paused_until: None, used: VecDeque::new(), next: 0, changed: true };
         let rest = before.rest_of_pause(moment.wall);
         if !rest.is_zero() {
             self.pause(&mut pool, moment.at + rest);
@@ -405,3 +405,6 @@ impl Permits for Embedded {
         Ok(kept.unwrap_or(Usage { interval, ..Usage::default() }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desk::{Wish, key, place_of};
 use super::engine::{Engine, Moment, PlaceRow};
+use crate::pipeline::envelope::from_outside;
 use crate::ports::{Destination, LADDER_SECONDS, Message, Outgoing, Place, Properties, PublishError};
 
 /// The most messages that one step moves from the delay ladder to its end.
@@ -188,12 +189,19 @@ impl Engine {
             }
             Destination::Reply { .. } => return Ok(Err(PublishError::Unroutable)),
         };
+        let properties = match &message.destination {
+            Destination::Jobs(_) => written(&from_outside(message.properties.clone())),
+            Destination::Place(_)
+            | Destination::Delay(_)
+            | Destination::Receipts { .. }
+            | Destination::Reply { .. } => written(&message.properties),
+        };
         let Some(row) = self.place(&name)? else { return Ok(Err(PublishError::Unroutable)) };
         let key = row.append();
         let mut insert = self.db.prepare_cached(
             "INSERT INTO message (key, due, redeliveries, properties, body) VALUES (?, ?, 0, ?, ?)",
         )?;
-        insert.execute(params![key, due, written(&message.properties), &message.body[..]])?;
+        insert.execute(params![key, due, properties, &message.body[..]])?;
         drop(insert);
         if due > 0 {
             self.upkeep.expect_due(due);

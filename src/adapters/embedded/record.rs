@@ -337,3 +337,6 @@ pub(super) fn settle(record: Option<Record>, token: &str, left: Left) -> (Fenced
 pub(super) fn wait(ms: i64) -> std::time::Duration {
     from_millis(ms)
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,7 @@ impl Engine {
         if changes == self.upkeep.changes {
             return Ok(IDLE_STEP_EVERY);
         }
-        self.note("clock", moment.wall.max(moment.steady))?;
+        self.note("clock", moment.wall)?;
         self.upkeep.changes = self.db.total_changes();
         Ok(if more { STEP_AGAIN } else { STEP_EVERY })
     }

@@ -94,7 +94,7 @@ async fn arrived(stream: &mut TcpStream, seen: &Shared, whole: bool) -> bool {
 
 fn wire() -> HttpWire {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    HttpWire::new(Duration::from_secs(2), Duration::from_secs(10)).unwrap()
+    HttpWire::new(Duration::from_secs(2), Duration::from_secs(10), None).unwrap()
 }
 
 async fn post(wire: &HttpWire, url: &reqwest::Url, path: &str, body: Bytes) -> WireAnswer {

@@ -23,6 +23,8 @@ use super::Phase;
 use super::link::{Link, Loss};
 use super::properties;
 use super::topology::short;
+use super::width::{Burden, Step, Width};
+use crate::pipeline::envelope::from_outside;
 use crate::ports::{Message, Place, Ticket};
 
 /// What somebody subscribed to. Ends when it is dropped.
@@ -37,6 +39,10 @@ pub(super) struct Subscription {
 pub(super) struct Consuming {
     channel: Channel,
     consumer: Consumer,
+    /// The second one, while bodies are small; see `width`.
+    beside: Option<Consumer>,
+    width: Width,
+    queue: String,
     gone: Arc<AtomicBool>,
 }
 
@@ -49,19 +55,25 @@ pub(super) enum Ended {
     Lost(Loss),
 }
 
-/// Starts consuming, on a channel of its own: a channel's `prefetch` is that of its one consumer,
-/// and whatever closes it concerns one subscription.
+/// Starts consuming, on a channel of its own: whatever closes it concerns one subscription.
 pub(super) async fn open(
     link: &Link,
     subscription: &Subscription,
     prefetch: u16,
 ) -> lapin::Result<Consuming> {
     let channel = link.connection.create_channel().await?;
-    // None at all would mean that there is no limit.
-    channel.basic_qos(prefetch.max(1), BasicQosOptions::default()).await?;
+    let width = Width::new(prefetch);
+    let queue = subscription.queue.clone();
+    let consumer = consume(&channel, &queue, width.narrow()).await?;
+    Ok(Consuming { channel, consumer, beside: None, width, queue, gone: link.gone() })
+}
+
+/// Starts a consumer. The broker applies a channel's prefetch to each consumer that begins after it
+/// was set.
+async fn consume(channel: &Channel, queue: &str, prefetch: u16) -> lapin::Result<Consumer> {
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-    let consumer = channel.basic_consume(short(&subscription.queue)?, "".into(), options, arguments).await?;
-    Ok(Consuming { channel, consumer, gone: link.gone() })
+    channel.basic_consume(short(queue)?, "".into(), options, arguments).await
 }
 
 /// Hands messages over until the subscription or the consumer ends.
@@ -75,7 +87,7 @@ pub(super) async fn forward(
     let messages = subscription.messages.clone();
     drop(subscription);
     let lost = {
-        let work = pass_on(&mut consuming, &place, &messages);
+        let work = pass_on(&mut consuming, &place, &messages, limit);
         let stopped = phase.wait_for(|phase| *phase != Phase::Running);
         tokio::select! {
             biased;
@@ -94,39 +106,94 @@ pub(super) async fn forward(
 }
 
 /// Never leaves a message half handed over when it is dropped: it takes room first.
-async fn pass_on(consuming: &mut Consuming, place: &Place, messages: &mpsc::Sender<Message>) -> Loss {
+async fn pass_on(
+    consuming: &mut Consuming,
+    place: &Place,
+    messages: &mpsc::Sender<Message>,
+    limit: Duration,
+) -> Loss {
     loop {
         let Ok(room) = messages.reserve().await else { return Loss::because("the subscription ended") };
-        match consuming.consumer.next().await {
-            Some(Ok(delivery)) => room.send(message(place, delivery, &consuming.gone)),
+        match consuming.next().await {
+            Some(Ok(delivery)) => room.send(consuming.message(place, delivery)),
             Some(Err(error)) => return Loss::of(&error),
             None => return Loss::because("the broker cancelled the consumer"),
+        }
+        match timeout(limit, consuming.adjust(place, messages)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Loss::of(&error),
+            Err(_) => return Loss::because(format!("no answer within {limit:?}")),
         }
     }
 }
 
-/// Cancels the consumer and gives back at once what it had fetched but not handed over, so that
+/// Cancels the consumers and gives back at once what they had fetched but not handed over, so that
 /// another worker gets it without waiting for this one to drain.
 async fn give_back(consuming: &mut Consuming, limit: Duration) {
-    let tag = consuming.consumer.tag();
-    let cancel = consuming.channel.basic_cancel(tag, BasicCancelOptions::default());
-    if !matches!(timeout(limit, cancel).await, Ok(Ok(()))) {
-        return;
-    }
-    while let Some(Some(Ok(delivery))) = consuming.consumer.next().now_or_never() {
-        // An error means that the channel is gone, which gives it back as well.
-        let _ = delivery.reject(BasicRejectOptions { requeue: true }).await;
+    for mut consumer in consuming.beside.take().into_iter().chain([consuming.consumer.clone()]) {
+        let cancel = consuming.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        if !matches!(timeout(limit, cancel).await, Ok(Ok(()))) {
+            return;
+        }
+        while let Some(Some(Ok(delivery))) = consumer.next().now_or_never() {
+            // An error means that the channel is gone, which gives it back as well.
+            let _ = delivery.reject(BasicRejectOptions { requeue: true }).await;
+        }
     }
 }
 
-fn message(place: &Place, delivery: Delivery, gone: &Arc<AtomicBool>) -> Message {
-    Message {
-        properties: properties::from_amqp(&delivery.properties),
-        place: place.clone(),
-        redeliveries: properties::redeliveries(&delivery.properties),
-        received: Instant::now(),
-        ticket: Box::new(Settling { acker: delivery.acker, gone: gone.clone() }),
-        body: delivery.data.into(),
+impl Consuming {
+    /// The next message of either consumer.
+    async fn next(&mut self) -> Option<lapin::Result<Delivery>> {
+        let beside = async {
+            match &mut self.beside {
+                Some(consumer) => consumer.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            found = self.consumer.next() => found,
+            found = beside => found,
+        }
+    }
+
+    /// Begins or ends the second consumer, as the bodies' weight has it.
+    async fn adjust(&mut self, place: &Place, messages: &mpsc::Sender<Message>) -> lapin::Result<()> {
+        let step = self.width.step();
+        match step {
+            Step::Stay => return Ok(()),
+            Step::Widen(prefetch) => {
+                self.beside = Some(consume(&self.channel, &self.queue, prefetch).await?);
+            }
+            Step::Narrow => {
+                let Some(mut consumer) = self.beside.take() else { return Ok(()) };
+                self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
+                // What it had fetched comes before the answer to the cancel.
+                while let Some(Some(Ok(delivery))) = consumer.next().now_or_never() {
+                    let Ok(room) = messages.reserve().await else { break };
+                    room.send(self.message(place, delivery));
+                }
+            }
+        }
+        self.width.done(step);
+        Ok(())
+    }
+
+    fn message(&mut self, place: &Place, delivery: Delivery) -> Message {
+        let burden = self.width.take(delivery.data.len());
+        let properties = properties::from_amqp(&delivery.properties);
+        // Paceline publishes to its queues by the default exchange, which the broker lets nobody else
+        // use who may only write to the jobs exchange.
+        let outside = !delivery.exchange.as_str().is_empty();
+        Message {
+            properties: if outside { from_outside(properties) } else { properties },
+            place: place.clone(),
+            redeliveries: properties::redeliveries(&delivery.properties, delivery.redelivered),
+            received: Instant::now(),
+            ticket: Box::new(Settling { acker: delivery.acker, gone: self.gone.clone(), _burden: burden }),
+            body: delivery.data.into(),
+        }
     }
 }
 
@@ -136,6 +203,8 @@ struct Settling {
     acker: Acker,
     /// Whether its connection was given up.
     gone: Arc<AtomicBool>,
+    /// It weighs until it is dropped, as its body does.
+    _burden: Burden,
 }
 
 #[async_trait]

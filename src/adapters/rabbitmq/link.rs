@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures_util::StreamExt;
-use lapin::tcp::{AMQPUriTcpExt, TLSConfig};
+use lapin::tcp::{AMQPUriTcpExt, RustlsConnectorConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
@@ -15,7 +15,8 @@ use tokio::time::timeout;
 
 use super::lifeline::{Knot, Lifeline};
 use super::topology::reply_code;
-use crate::config::{QueueConfig, Secret};
+use crate::adapters::tls;
+use crate::config::{QueueConfig, Roots, Secret};
 use crate::ports::Chance;
 
 /// Seconds between heartbeats where the address doesn't set `heartbeat`: a silent peer is given up
@@ -36,6 +37,8 @@ pub enum LinkError {
     Address(String),
     /// The broker does not let this user in.
     Login(String),
+    /// A node shows a certificate that can't be trusted. It was told nothing.
+    Certificate(String),
     /// No node answers.
     Unreachable(String),
 }
@@ -45,7 +48,7 @@ impl std::fmt::Display for LinkError {
         match self {
             Self::Address(detail) => write!(f, "an address can't be read: {detail}"),
             Self::Login(detail) => write!(f, "login refused: {detail}"),
-            Self::Unreachable(detail) => write!(f, "{detail}"),
+            Self::Certificate(detail) | Self::Unreachable(detail) => write!(f, "{detail}"),
         }
     }
 }
@@ -88,7 +91,7 @@ impl Link {
     pub async fn open(config: &QueueConfig, name: &str) -> Result<Self, LinkError> {
         let mut failure = LinkError::Address("there is none".into());
         for url in &config.urls {
-            match Self::to_node(url, config.connect_timeout, name).await {
+            match Self::to_node(url, config, name).await {
                 Ok(link) => return Ok(link),
                 Err(error) => failure = error,
             }
@@ -96,7 +99,8 @@ impl Link {
         Err(failure)
     }
 
-    async fn to_node(url: &Secret, limit: Duration, name: &str) -> Result<Self, LinkError> {
+    async fn to_node(url: &Secret, config: &QueueConfig, name: &str) -> Result<Self, LinkError> {
+        let limit = config.connect_timeout;
         let uri = parse(url)?;
         let node = format!("{}:{}", uri.authority.host, uri.authority.port);
         if uri.scheme == AMQPScheme::AMQPS {
@@ -105,7 +109,7 @@ impl Link {
         }
         let options = ConnectionProperties::default().with_connection_name(name.into());
         let lifeline = Lifeline::default();
-        match timeout(limit, connect(uri, limit, options, lifeline.knot())).await {
+        match timeout(limit, connect(uri, limit, config.ca.clone(), options, lifeline.knot())).await {
             Ok(Ok(connection)) => Ok(Self::over(connection, lifeline)),
             Ok(Err(error)) => Err(failure(&node, &error)),
             Err(_) => Err(LinkError::Unreachable(format!("{node}: no connection within {limit:?}"))),
@@ -174,27 +178,43 @@ impl Drop for Link {
 async fn connect(
     uri: AMQPUri,
     limit: Duration,
+    ca: Option<Roots>,
     options: ConnectionProperties,
     knot: Knot,
 ) -> lapin::Result<Connection> {
     let runtime = lapin::runtime::default_runtime()?;
     let dialling = runtime.clone();
     let dial = async move |uri: AMQPUri, _| {
-        let stream = uri.connect_with_config_async(TLSConfig::default(), &dialling);
+        let encrypted = uri.scheme == AMQPScheme::AMQPS;
+        let host = uri.authority.host.clone();
+        let stream = async {
+            let stream = AMQPUri { scheme: AMQPScheme::AMQP, ..uri }.connect_async(&dialling).await?;
+            match &stream {
+                AsyncTcpStream::Plain(tcp) => knot.tie(tcp.get_ref())?,
+                // That scheme gives no other kind.
+                _ => return Err(std::io::ErrorKind::Unsupported.into()),
+            }
+            if !encrypted {
+                return Ok(stream);
+            }
+            let trusting =
+                RustlsConnectorConfig::default().with_parsable_certificates(tls::trusted(ca.as_ref()));
+            stream.into_rustls(&trusting.connector_with_no_client_auth()?, &host).await
+        };
         let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
-        let stream = timeout(limit, stream).await.map_err(late).flatten()?;
-        match &stream {
-            AsyncTcpStream::Plain(tcp) => knot.tie(tcp.get_ref())?,
-            AsyncTcpStream::Rustls(tls) => knot.tie(tls.get_ref().0.get_ref())?,
-            // No other kind is built in.
-            _ => return Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into()),
-        }
-        Ok(stream)
+        Ok(timeout(limit, stream).await.map_err(late).flatten()?)
     };
     Connection::connector(uri, runtime, dial, options).await
 }
 
+const KEYS: tls::Keys = tls::Keys { ca: "queue.ca_file", address: "queue.url" };
+
 fn failure(node: &str, error: &lapin::Error) -> LinkError {
+    if let lapin::ErrorKind::IOError(io) = error.kind()
+        && let Some(refusal) = tls::refusal(&**io, KEYS)
+    {
+        return LinkError::Certificate(format!("{node}: {refusal}"));
+    }
     const ACCESS_REFUSED: u16 = 403;
     const NOT_ALLOWED: u16 = 530;
     match reply_code(error) {

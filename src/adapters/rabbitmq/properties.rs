@@ -61,8 +61,12 @@ pub fn from_amqp(amqp: &BasicProperties) -> Properties {
     }
 }
 
-/// How often the queue gave a message out before; absent means never.
-pub fn redeliveries(amqp: &BasicProperties) -> u32 {
+/// How often the queue gave a message out before; absent means never. What a message says that is
+/// given out for the first time is its producer's word, and not the broker's.
+pub fn redeliveries(amqp: &BasicProperties, redelivered: bool) -> u32 {
+    if !redelivered {
+        return 0;
+    }
     let count = amqp.headers().as_ref().and_then(|table| table.inner().get(DELIVERY_COUNT));
     let count = count.and_then(to_text).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
     u32::try_from(count.max(0)).unwrap_or(u32::MAX)
@@ -196,7 +200,9 @@ mod tests {
         ];
         for (value, expected) in cases {
             let headers = value.clone().map(|value| (DELIVERY_COUNT, value)).into_iter().collect();
-            assert_eq!(redeliveries(&with_headers(headers)), expected, "{value:?}");
+            let amqp = with_headers(headers);
+            assert_eq!(redeliveries(&amqp, true), expected, "{value:?}");
+            assert_eq!(redeliveries(&amqp, false), 0, "{value:?} of a producer");
         }
     }
 

@@ -137,6 +137,9 @@ pub enum DeclareError {
     /// An address can't be read. It is not shown, because it may hold a password.
     #[error("queue.url can't be read: {0}")]
     Address(String),
+    /// A node shows a certificate that can't be trusted. It was told nothing.
+    #[error("no connection to the broker: {0}")]
+    Certificate(String),
     /// No node of the broker can be reached.
     #[error("the broker can't be reached: {0}")]
     Unreachable(String),
@@ -154,7 +157,11 @@ impl DeclareError {
     /// Whether trying again can't help until somebody changes something.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Mismatch { .. } | Self::Forbidden { .. } | Self::Login(_) | Self::Address(_) => true,
+            Self::Mismatch { .. }
+            | Self::Forbidden { .. }
+            | Self::Login(_)
+            | Self::Address(_)
+            | Self::Certificate(_) => true,
             Self::Unreachable(_) | Self::Failed { .. } => false,
         }
     }
@@ -165,6 +172,7 @@ impl From<LinkError> for DeclareError {
         match error {
             LinkError::Address(detail) => Self::Address(detail),
             LinkError::Login(detail) => Self::Login(detail),
+            LinkError::Certificate(detail) => Self::Certificate(detail),
             LinkError::Unreachable(detail) => Self::Unreachable(detail),
         }
     }

@@ -10,13 +10,15 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, RedisError, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    RedisError, ServerErrorKind, TlsCertificates, Value,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::pacing::Reading;
-use crate::config::Secret;
+use crate::adapters::tls;
+use crate::config::{Roots, Secret};
 use crate::ports::{Chance, StoreError};
 
 /// A Lua script and its SHA-1, by which the store knows it.
@@ -71,6 +73,8 @@ const UNUSABLE: [&str; 9] = [
 
 const REFUSALS: [&str; 4] = ["NOAUTH", "WRONGPASS", "NOPERM", "can't run this command"];
 
+const KEYS: tls::Keys = tls::Keys { ca: "store.ca_file", address: "store.url" };
+
 fn trouble(error: &RedisError) -> Trouble {
     let says = |words: &[&str]| {
         let text = error.to_string();
@@ -78,6 +82,7 @@ fn trouble(error: &RedisError) -> Trouble {
     };
     if error.kind() == ErrorKind::AuthenticationFailed
         || error.kind() == ErrorKind::InvalidClientConfig
+        || tls::refusal(error, KEYS).is_some()
         || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
         || says(&REFUSALS)
     {
@@ -132,11 +137,12 @@ impl Link {
     /// When the address can't be read, or the store refuses us for good.
     pub(super) async fn start(
         url: &Secret,
+        ca: Option<&Roots>,
         timeout: Duration,
         probe_key: String,
         chance: Arc<dyn Chance>,
     ) -> Result<Arc<Self>, StoreError> {
-        let link = Arc::new(Self::new(url, timeout, probe_key, chance)?);
+        let link = Arc::new(Self::new(url, ca, timeout, probe_key, chance)?);
         match link.connect().await {
             Ok(connection) => link.install(connection, 0),
             Err(error) if error.refused => return Err(StoreError(error.text)),
@@ -150,6 +156,7 @@ impl Link {
 
     fn new(
         url: &Secret,
+        ca: Option<&Roots>,
         timeout: Duration,
         probe_key: String,
         chance: Arc<dyn Chance>,
@@ -163,7 +170,7 @@ impl Link {
             .set_nodelay(true)
             .set_keepalive(TcpKeepalive::new().with_time(Duration::from_secs(10)))
             .set_user_timeout(timeout.max(Duration::from_secs(1)) * 2);
-        let client = Client::open(info.set_tcp_settings(tcp)).map_err(unreadable)?;
+        let client = client(info.set_tcp_settings(tcp), ca)?;
         Ok(Self {
             client,
             password,
@@ -319,7 +326,28 @@ impl Link {
     }
 
     fn describe(&self, error: &RedisError) -> StoreError {
+        if let Some(refusal) = tls::refusal(error, KEYS) {
+            return StoreError(refusal);
+        }
         StoreError(without(&error.to_string(), self.password.as_deref()))
+    }
+}
+
+/// A client, over TLS one that trusts the system's CAs and the added ones.
+fn client(info: ConnectionInfo, ca: Option<&Roots>) -> Result<Client, StoreError> {
+    let unusable = |error: RedisError| StoreError(format!("no client for its address: {}", error.category()));
+    match info.addr() {
+        ConnectionAddr::TcpTls { insecure: true, .. } => {
+            // The configuration takes no such address; this holds whoever else makes one.
+            Err(StoreError("certificates are always checked: take #insecure out of store.url".into()))
+        }
+        ConnectionAddr::TcpTls { .. } => {
+            // The library takes given roots instead of the system's, so both are given.
+            let roots = tls::pem(&tls::trusted(ca));
+            let certificates = TlsCertificates { client_tls: None, root_cert: Some(roots.into_bytes()) };
+            Client::build_with_tls(info, certificates).map_err(unusable)
+        }
+        _ => Client::open(info).map_err(unusable),
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) enum Health {
     Probing,
     /// The provider asked for a pause, so long from now.
     Throttled(Duration),
-    /// Its credential is refused, or a person paused it: neither is part of the show.
+    /// Its credential is refused, receipts are, or a person paused it: none is part of the show.
     Stopped(&'static str),
 }
 

@@ -131,6 +131,8 @@ fn health_of(pause: Pause) -> Health {
         PauseCause::Circuit if pause.wait.is_zero() => Health::Probing,
         PauseCause::Circuit => Health::Open(pause.wait),
         PauseCause::Throttled => Health::Throttled(pause.wait),
-        PauseCause::Credentials | PauseCause::Operator => Health::Stopped(pause.cause.as_str()),
+        PauseCause::Credentials | PauseCause::Operator | PauseCause::Receipts => {
+            Health::Stopped(pause.cause.as_str())
+        }
     }
 }

@@ -80,7 +80,9 @@ pub(super) fn drain(
         return Drain::Empty;
     }
     let rest = match pause {
-        Some(Pause { cause: PauseCause::Operator | PauseCause::Credentials, .. }) => return Drain::Stopped,
+        Some(Pause {
+            cause: PauseCause::Operator | PauseCause::Credentials | PauseCause::Receipts, ..
+        }) => return Drain::Stopped,
         Some(Pause { cause: PauseCause::Throttled | PauseCause::Circuit, wait }) => *wait,
         None => Duration::ZERO,
     };
@@ -123,7 +125,7 @@ pub(super) fn pause(of_account: Option<Pause>, of_pool: Option<Pause>) -> Option
         (Some(pause), None) | (None, Some(pause)) => Some(pause),
         (None, None) => None,
         (Some(account), Some(pool)) => match account.cause {
-            PauseCause::Operator | PauseCause::Credentials => Some(account),
+            PauseCause::Operator | PauseCause::Credentials | PauseCause::Receipts => Some(account),
             PauseCause::Throttled | PauseCause::Circuit => {
                 Some(if account.wait >= pool.wait { account } else { pool })
             }

@@ -137,10 +137,10 @@ fn pause_note(account: &AccountPicture, limit: &LimitPicture, pause: Pause) -> S
     let until = match pause.cause {
         PauseCause::Operator => "until a person resumes it".to_owned(),
         PauseCause::Throttled => format!("for {} more", short(pause.wait)),
-        PauseCause::Credentials | PauseCause::Circuit if pause.wait.is_zero() => {
+        PauseCause::Credentials | PauseCause::Circuit | PauseCause::Receipts if pause.wait.is_zero() => {
             "and one request at a time tries whether it works again".to_owned()
         }
-        PauseCause::Credentials | PauseCause::Circuit => {
+        PauseCause::Credentials | PauseCause::Circuit | PauseCause::Receipts => {
             format!("for {}, then tried again", short(pause.wait))
         }
     };
@@ -153,6 +153,9 @@ fn pause_note(account: &AccountPicture, limit: &LimitPicture, pause: Pause) -> S
             "the provider refuses the credential or the address. Mend them and restart the workers; nothing is lost"
         }
         PauseCause::Circuit => "the provider answers with faults or not at all",
+        PauseCause::Receipts => {
+            "a queue bound to the receipts exchange is full. Consume it or unbind it; nothing is lost"
+        }
     };
     format!("! {whose} is paused ({}) {until}: {why}", pause.cause.as_str())
 }

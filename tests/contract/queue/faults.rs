@@ -84,7 +84,7 @@ async fn a_worker_waits_for_a_broker_that_is_down_and_outlives_closed_connection
     broker.restart();
     until("the message is handed out over the new connection", || async { *rabbit.up().borrow() }).await;
     while !receive(&mut messages).await.ticket.ack().await {}
-    until_depth(&rabbit, jobs(), 0).await;
+    until_depth(&*rabbit, jobs(), 0).await;
     rabbit.close().await;
 }
 
@@ -184,7 +184,7 @@ async fn a_message_that_cannot_be_read_stalls_no_queue_but_its_own() {
     let rabbit = start(broker, &prefix).await;
     let mut retries = rabbit.subscribe(Place::Retry(shop(), Line::MAIN), 1);
     publish_unreadable(broker, &format!("{prefix}.jobs.shop"));
-    until_depth(&rabbit, jobs(), 1).await;
+    until_depth(&*rabbit, jobs(), 1).await;
 
     let mut up = rabbit.up();
     up.mark_unchanged();

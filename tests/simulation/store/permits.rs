@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use paceline::adapters::redis::pacing::{Pace, Reading};
 use paceline::adapters::redis::permits::{Slots, grant, steady};
-use paceline::ports::{Grant, Permits, PoolKey, StoreError, Usage};
+use paceline::ports::{Grant, Pause, PauseCause, Permits, PoolKey, StoreError, Usage};
 use tokio::time::Instant;
 
 use super::{Pool, StoreLink};
@@ -44,18 +44,24 @@ impl StoreLink {
                 tat += interval;
             }
         }
-        *pool = Pool { tat, at: now, run, ..*pool };
+        (pool.tat, pool.at, pool.run) = (tat, now, run);
+        pool.slots.retain(|slot| *slot > now - 60_000_000);
+        pool.slots.extend(slots.iter().map(|offset| now + us(*offset)));
         let wait = (slots.len() < want as usize).then(|| {
             u64::try_from(rest.max(tat.max(pool.pause_until) - horizon - now).max(0)).expect("not negative")
         });
         (slots, wait, u64::try_from(rest).expect("not negative"))
     }
 
+    fn pace(&self, key: &PoolKey) -> Result<Pace, StoreError> {
+        self.store.paces.get(key).copied().ok_or_else(|| StoreError("no such pool".to_owned()))
+    }
+
     async fn ask_slots(&self, key: &PoolKey, n: u32, reset: bool) -> Result<Slots, StoreError> {
-        let pace = self.store.paces[key];
+        let pace = self.pace(key)?;
         let before = Instant::now();
         let (slots, wait, pause_us, store_us) = self
-            .trip(|data, now_ms| {
+            .timely(|data, now_ms| {
                 let now = now_ms * 1_000;
                 let known = data.pools.contains_key(key);
                 let pool = data.pools.entry(key.clone()).or_default();
@@ -78,22 +84,39 @@ impl StoreLink {
 #[async_trait]
 impl Permits for StoreLink {
     async fn take(&self, pool: &PoolKey, n: u32) -> Result<Grant, StoreError> {
+        let width = self.pace(pool)?.slot_width;
+        if n == 0 {
+            return Ok(Grant::default());
+        }
         let mut seen = self.seen[pool].lock().await;
         let slots = steady(&mut seen, |reset| self.ask_slots(pool, n, reset)).await?;
-        let width = self.store.paces[pool].slot_width;
         Ok(grant(&slots, n, width))
     }
 
     async fn pause_pool(&self, pool: &PoolKey, wait: Duration) -> Result<(), StoreError> {
         let wait = i64::try_from(wait.as_micros()).expect("a sane length");
-        self.trip(|data, now_ms| {
+        self.timely(|data, now_ms| {
             let pool = data.pools.entry(pool.clone()).or_default();
             pool.pause_until = pool.pause_until.max(now_ms * 1_000 + wait);
         })
         .await
     }
 
-    async fn usage(&self, _: &PoolKey) -> Result<Usage, StoreError> {
-        self.trip(|_, _| Usage::default()).await
+    async fn usage(&self, key: &PoolKey) -> Result<Usage, StoreError> {
+        let interval_us = self.pace(key)?.interval_us;
+        self.timely(|data, now_ms| {
+            let now = now_ms * 1_000;
+            let pool = data.pools.get(key).cloned().unwrap_or_default();
+            let micros = |us: i64| Duration::from_micros(u64::try_from(us).unwrap_or(0));
+            let rest = micros(pool.pause_until - now);
+            let past = pool.slots.iter().filter(|slot| (now - 60_000_000..=now).contains(*slot));
+            Usage {
+                last_minute: u32::try_from(past.count()).expect("few"),
+                paused: (!rest.is_zero()).then_some(Pause { wait: rest, cause: PauseCause::Throttled }),
+                next_slot: rest.max(micros(pool.tat - now)),
+                interval: (interval_us > 0).then(|| Duration::from_micros(interval_us)),
+            }
+        })
+        .await
     }
 }

@@ -12,6 +12,8 @@ use lapin::{Channel, Consumer};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::embedded::File;
+
 /// So many are taken in at once, and no further one is waited for longer than this.
 const AT_ONCE: u16 = 2_000;
 const IDLE: Duration = Duration::from_millis(50);
@@ -99,6 +101,17 @@ impl Receipts {
             taken = Some(got.delivery_tag);
         }
         taken
+    }
+
+    /// Takes in what a file has told since the last time; says how many.
+    pub fn take_from(&mut self, file: &mut File, forgiving: bool) -> usize {
+        let receipts = file.receipts();
+        let count = receipts.len();
+        for (id, receipt) in receipts {
+            self.repeats += usize::from(self.told.contains_key(&id));
+            self.note(id, receipt, forgiving);
+        }
+        count
     }
 
     fn note(&mut self, id: String, receipt: Value, forgiving: bool) {
