@@ -1,6 +1,6 @@
 # Everything there is to do with a checkout. Needs Rust and git; installs the rest where it can.
 .DEFAULT_GOAL := help
-.PHONY: help run test model chaos measure check fuzz packages
+.PHONY: help run test model chaos measure picture check fuzz packages
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ chaos: packages ## ten minutes in which everything goes wrong: 100,000 jobs, 4 w
 
 measure: packages ## the figures of the README: the limit against the simulated provider, for 1 to 8 workers, with faults, the memory of a worker, validate, and one file without servers (about an hour)
 	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench memory --bench validate --bench embedded
+
+picture: ## the pictures of the demo in the README, captured from a terminal; on a machine that is otherwise idle
+	PACELINE_DEMO_CAPTURE=$(CURDIR)/deploy/demo cargo test --locked --release --test demo a_stranger
 
 check: ## format, lint, documentation
 	cargo fmt --check

@@ -51,29 +51,8 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
         Some(address) => Some(admin::bind(address).await?),
         None => None,
     };
-    let Config { worker: times, .. } = &config;
-    let wire = HttpWire::new(times.connect_timeout, times.request_timeout, times.ca.as_ref()).context(
-        "the HTTP client can't be set up; it needs the system's CA certificates or worker.ca_file",
-    )?;
-    let store = servers.store();
-    let ports = Ports {
-        queue: servers.queue(),
-        publisher: servers.publisher(),
-        claims: store.clone(),
-        permits: store.clone(),
-        sightings: store,
-        wire: Arc::new(wire),
-        clock: Arc::new(SystemClock),
-        chance,
-    };
-    let manner = Manner {
-        prefix: config.queue.prefix.clone(),
-        worker: config.worker.clone(),
-        limiter: config.limiter,
-        retry: config.retry,
-        circuit: config.circuit,
-    };
-    let worker = Worker::new(ports, manner, &config.accounts, stage.clone());
+    let ports = servers.ports(&config, chance)?;
+    let worker = Worker::new(ports, manner(&config), &config.accounts, stage.clone());
     let upkeep = tokio::spawn(keep_up(handle.clone()));
     let (ended, end) = watch::channel(false);
     let serving = listener.map(|listener| {
@@ -186,12 +165,51 @@ impl Servers {
         }
     }
 
+    /// With the way to the providers, time and chance beside them.
+    fn ports(&self, config: &Config, chance: Arc<SystemChance>) -> anyhow::Result<Ports> {
+        let Config { worker: times, .. } = config;
+        let wire = HttpWire::new(times.connect_timeout, times.request_timeout, times.ca.as_ref()).context(
+            "the HTTP client can't be set up; it needs the system's CA certificates or worker.ca_file",
+        )?;
+        let store = self.store();
+        Ok(Ports {
+            queue: self.queue(),
+            publisher: self.publisher(),
+            claims: store.clone(),
+            permits: store.clone(),
+            sightings: store,
+            wire: Arc::new(wire),
+            clock: Arc::new(SystemClock),
+            chance,
+        })
+    }
+
     /// Waits until the broker can be used for the first time; a file that is open can.
     async fn started(&self) -> Result<(), rabbitmq::DeclareError> {
         match self {
             Self::Shared { broker, .. } => broker.started().await,
             Self::Embedded(_) => Ok(()),
         }
+    }
+}
+
+/// The world of a worker that its caller runs and looks at.
+///
+/// # Errors
+/// As for [`run_worker`]; a broker is not waited for.
+pub async fn ports(config: &Config) -> anyhow::Result<Ports> {
+    let chance = Arc::new(SystemChance);
+    Servers::of(config, chance.clone()).await?.ports(config, chance)
+}
+
+/// How a worker of this configuration works.
+pub fn manner(config: &Config) -> Manner {
+    Manner {
+        prefix: config.queue.prefix.clone(),
+        worker: config.worker.clone(),
+        limiter: config.limiter,
+        retry: config.retry,
+        circuit: config.circuit,
     }
 }
 

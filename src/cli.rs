@@ -12,7 +12,9 @@ use crate::config::{self, ConfigErrors, Environment, Loaded};
 use crate::{logging, providers};
 
 mod config_cmd;
+mod demo;
 mod lines;
+mod numbers;
 mod progress;
 mod publish;
 mod schema;
@@ -50,6 +52,7 @@ enum Command {
     Simulate(simulate::Args),
     Schema(schema::Args),
     Config(config_cmd::Args),
+    Demo(demo::Args),
 }
 
 /// How a command ended that could do its work.
@@ -126,6 +129,7 @@ impl Command {
             }),
             Self::Schema(args) => schema::run(args),
             Self::Config(args) => config_cmd::run(args, shared),
+            Self::Demo(args) => demo::run(args),
         }
     }
 }

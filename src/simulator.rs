@@ -357,6 +357,11 @@ impl Simulator {
         self.shared.engine().ledger().page(0, usize::MAX).entries
     }
 
+    /// At most `limit` arrivals from number `since` on, as far as the ledger still holds them.
+    pub fn page(&self, since: u64, limit: usize) -> Page {
+        self.shared.engine().ledger().page(since, limit)
+    }
+
     /// Counts, the most arrivals in a window, and what was accepted twice.
     pub fn summary(&self) -> Summary {
         self.shared.engine().summary()

@@ -9,5 +9,6 @@ mod forged;
 mod hostile;
 mod operations;
 mod outcomes;
+mod producers;
 mod status;
 mod times;

@@ -1,11 +1,13 @@
 #!/bin/sh
-# Installs what the tests and the local run need from Debian's packages: RabbitMQ, Redis, and a C
-# compiler for the one dependency that has C in it. Does nothing where all of it is there.
+# Installs what the tests and the local run need from Debian's packages: RabbitMQ, Redis, Python's
+# client for RabbitMQ (a test runs the README's producer), and a C compiler for what has C in it.
+# Does nothing where all of it is there.
 set -eu
 
 missing=""
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
+/usr/bin/python3 -c 'import pika' >/dev/null 2>&1 || missing="$missing python3-pika"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 [ -n "$missing" ] || exit 0
 

@@ -92,7 +92,7 @@ impl Tally {
 
 impl Worker {
     /// What waits in this worker's hands, by queue.
-    pub(super) fn held(&self) -> Vec<Held> {
+    pub fn held(&self) -> Vec<Held> {
         let mut tally = Tally::default();
         self.waiting.tally(&mut tally);
         for dispatcher in self.dispatchers.values() {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::ports::{Pause, PauseCause, Window};
 
 use super::picture::{AccountPicture, Drain, Lane, LimitPicture, Picture};
+use crate::cli::numbers::{grouped, short};
 
 const HEADINGS: [&str; 10] =
     ["ACCOUNT", "LIMIT", "USED 60s", "NEXT", "JOBS", "RETRY", "HIGH", "NORMAL", "LOW", "DRAINED IN"];
@@ -168,35 +169,6 @@ fn aligned(rows: &[[String; 10]]) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
     rows.iter().map(line).collect()
-}
-
-/// The largest unit, or two where it is below ten: `0.1s`, `12s`, `9m12s`, `45m`, `3h20m`, `2d`.
-fn short(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let two = |large: u64, unit: &str, small: u64, of: &str| {
-        if large < 10 && small > 0 { format!("{large}{unit}{small}{of}") } else { format!("{large}{unit}") }
-    };
-    match seconds {
-        0..10 if time.subsec_millis() >= 100 => format!("{:.1}s", (time.as_secs_f64() * 10.0).floor() / 10.0),
-        0 => "0s".to_owned(),
-        1..60 => format!("{seconds}s"),
-        60..3_600 => two(seconds / 60, "m", seconds % 60, "s"),
-        3_600..86_400 => two(seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
-        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
-    }
-}
-
-/// With a comma between thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 /// For programs: one line.

@@ -149,27 +149,3 @@ fn a_program_gets_numbers() {
     assert_eq!(value["accounts"][0]["limits"][1]["lanes"]["high"]["waiting"], 0);
     assert_eq!((&value["deadLetters"], &value["delayed"]), (&json!(1203), &json!(12)));
 }
-
-#[test]
-fn times_are_short() {
-    for (ms, expected) in [
-        (0, "0s"),
-        (99, "0s"),
-        (130, "0.1s"),
-        (1_000, "1s"),
-        (1_250, "1.2s"),
-        (9_990, "9.9s"),
-        (10_900, "10s"),
-        (61_000, "1m1s"),
-        (120_000, "2m"),
-        (755_000, "12m"),
-        (12_000_000, "3h20m"),
-        (190_000_000, "2d4h"),
-        (9_000_000_000, "104d"),
-    ] {
-        assert_eq!(short(Duration::from_millis(ms)), expected, "{ms}");
-    }
-    for (number, expected) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-        assert_eq!(grouped(number), expected);
-    }
-}
