@@ -55,9 +55,12 @@ fn a_person_reads_what_became_of_it_all() {
     assert_eq!(text.join("\n"), expected, "\n{}", text.join("\n"));
 }
 
+/// A promise, and what breaks it.
+type Break = (&'static str, fn(&mut Summary));
+
 #[test]
 fn each_promise_can_fail_by_itself() {
-    let broken: [(&str, fn(&mut Summary)); 9] = [
+    let broken: [Break; 9] = [
         ("limit", |all| all.accounts[1].most = 901),
         ("limit", |all| all.accounts[0].refused = 1),
         ("twice", |all| all.twice = 1),
