@@ -9,8 +9,9 @@ run: packages ## the main job: broker, store, simulated providers, a worker, sam
 	cargo build --release --locked
 	@deploy/local/run.sh
 
+# Most tests wait for servers most of the time: two for each of the processors that CI has.
 test: packages ## the whole suite, on private RabbitMQ and Redis servers
-	cargo test --locked
+	RUST_TEST_THREADS=4 cargo test --locked
 
 model: packages ## more of what the suite tries by chance: 3,000 seeds of the permits' model for each limit, 10,000 simulated runs (about half an hour)
 	PACELINE_SEEDS=3000 cargo test --locked --test suite -- --nocapture no_window_is_above
