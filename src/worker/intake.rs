@@ -38,6 +38,11 @@ impl Worker {
         if is_suspect(hand.redeliveries, carried_crashes(&hand.properties)) {
             return self.handle_suspect(hand).await;
         }
+        self.take_up(hand).await;
+    }
+
+    /// Reads a message and leads it on.
+    pub(super) async fn take_up(self: Arc<Self>, hand: Hand) {
         let unpacked = {
             let _working = self.quiet.read().await;
             self.unpack(&hand)

@@ -13,6 +13,7 @@ use crate::pipeline::settle::Subject;
 use crate::pipeline::{claim, classify};
 use crate::ports::{ClaimRequest, Message, Place, Properties, Purpose, Ticket};
 use crate::worker::account::AccountState;
+use crate::worker::suspect::Watch;
 
 /// A message in hand; clones settle the same message.
 #[derive(Clone)]
@@ -29,12 +30,14 @@ pub struct Hand {
     pub received: Instant,
     /// Settles it.
     pub ticket: Arc<dyn Ticket>,
+    /// A suspect's handling, which ends with the last of its clones.
+    pub(super) watch: Option<Arc<Watch>>,
 }
 
 impl From<Message> for Hand {
     fn from(message: Message) -> Self {
         let Message { body, properties, place, redeliveries, received, ticket } = message;
-        Self { body, properties, place, redeliveries, received, ticket: ticket.into() }
+        Self { body, properties, place, redeliveries, received, ticket: ticket.into(), watch: None }
     }
 }
 

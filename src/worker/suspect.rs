@@ -28,6 +28,48 @@ const LONGEST_WAIT_FOR_PERMIT: Duration = Duration::from_millis(2_500);
 /// How long a suspect that can't be sent now waits before it comes again.
 const WAIT_BEFORE_RETURN: Duration = Duration::from_secs(5);
 
+/// How often it is asked whether another process still handles a suspect, and how long between.
+const LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+
+/// How a suspect is to be handled.
+enum Watched {
+    Together(Arc<Watch>),
+    Alone,
+}
+
+/// A handling of a suspect that the store counts. Taken back when it is dropped: the handling ended
+/// quietly. A process that dies drops nothing, and a panic on its way out takes nothing back.
+pub(super) struct Watch {
+    worker: Arc<Worker>,
+    hand: Hand,
+    fingerprint: String,
+    handling: String,
+}
+
+impl Watch {
+    fn new(worker: &Arc<Worker>, hand: &Hand, fingerprint: String) -> Self {
+        let handling = worker.ports.chance.unique();
+        Self { worker: worker.clone(), hand: hand.clone(), fingerprint, handling }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Without a runtime the process is on its way out, and nothing can be told any more.
+        if std::thread::panicking() || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let (fingerprint, handling) =
+            (std::mem::take(&mut self.fingerprint), std::mem::take(&mut self.handling));
+        self.worker.take_count_back(&self.hand, fingerprint, handling);
+    }
+}
+
+fn fingerprint_of(step: Step, hand: &Hand) -> String {
+    fingerprint(step, hand.account(), message_name(&hand.properties).as_ref(), &hand.body)
+}
+
 /// What of a suspected message is done with nothing else under way.
 enum Work {
     /// Reading it.
@@ -48,9 +90,46 @@ impl Work {
 }
 
 impl Worker {
-    /// Handles a suspected message: reading it and leading it to its end are each done with nothing
-    /// else under way.
-    pub(super) async fn handle_suspect(self: Arc<Self>, hand: Hand) {
+    /// Handles a suspected message: together with others, unless processes died with it so.
+    pub(super) async fn handle_suspect(self: Arc<Self>, mut hand: Hand) {
+        match self.watch_over(&hand).await {
+            Some(Watched::Together(watch)) => {
+                hand.watch = Some(watch);
+                self.take_up(hand).await;
+            }
+            Some(Watched::Alone) => self.handle_alone(hand).await,
+            None => self.give_back_suspect(&hand).await,
+        }
+    }
+
+    /// Counts a handling together with others. `None` when the store did not answer.
+    async fn watch_over(self: &Arc<Self>, hand: &Hand) -> Option<Watched> {
+        let fingerprint = fingerprint_of(Step::Together, hand);
+        for look in 0..=LOOKS {
+            if !self.store_is_up(hand).await {
+                return None;
+            }
+            let watch = Watch::new(self, hand, fingerprint.clone());
+            // Whatever comes of it, the count is taken back when the watch is dropped.
+            let times = self.ports.claims.count_suspect(&watch.fingerprint, &watch.handling).await.ok()?;
+            match treatment(Step::Together, times) {
+                Treatment::Together => {
+                    tracing::info!(redeliveries = hand.redeliveries, place = ?hand.place, "a suspected message is watched");
+                    return Some(Watched::Together(Arc::new(watch)));
+                }
+                // Another process that lost its connection may be about to let go of it.
+                Treatment::Alone | Treatment::Bury | Treatment::BuryUnread if look < LOOKS => {
+                    drop(watch);
+                    tokio::time::sleep(BETWEEN_LOOKS).await;
+                }
+                Treatment::Alone | Treatment::Bury | Treatment::BuryUnread => {}
+            }
+        }
+        Some(Watched::Alone)
+    }
+
+    /// Reading it and leading it to its end are each done with nothing else under way.
+    async fn handle_alone(self: Arc<Self>, hand: Hand) {
         let Some(unpacked) = self.alone(&hand, Work::Read).await else { return };
         let work = match self.permit_needed(&hand, unpacked) {
             Ok(parcel) => Work::Spend(Box::new(parcel)),
@@ -76,8 +155,8 @@ impl Worker {
             self.give_back_suspect(hand).await;
             return None;
         }
-        let (step, name) = (work.step(), message_name(&hand.properties));
-        let fingerprint = fingerprint(step, hand.account(), name.as_ref(), &hand.body);
+        let step = work.step();
+        let fingerprint = fingerprint_of(step, hand);
         let handling = self.ports.chance.unique();
         // Of many suspects each waits for all before it.
         let _quiet = tokio::select! {
@@ -100,7 +179,7 @@ impl Worker {
         };
         tracing::warn!(redeliveries = hand.redeliveries, times, place = ?hand.place, "a suspected message is handled alone");
         let read = match treatment(step, times) {
-            Treatment::Alone => self.work_alone(hand, work).await,
+            Treatment::Together | Treatment::Alone => self.work_alone(hand, work).await,
             Treatment::Bury => {
                 self.bury_poison(hand, work).await;
                 None

@@ -46,11 +46,14 @@ async fn store_of(world: &World) -> std::sync::Arc<paceline::adapters::redis::Re
     redis::connect(paceline::adapters::redis::StoreSettings { prefix, ..settings }, Vec::new()).await
 }
 
-/// Three handlings of a step that never came to an end.
-async fn killed_thrice(world: &World, print: &str) {
+/// Two handlings together with others, and three of a step alone, that never came to an end.
+async fn killed_again_and_again(world: &World, step: Step, message: &Properties) {
     let store = store_of(world).await;
+    for handling in ["one", "two"] {
+        store.count_suspect(&print_of(Step::Together, message), handling).await.unwrap();
+    }
     for handling in ["one", "two", "three"] {
-        store.count_suspect(print, handling).await.unwrap();
+        store.count_suspect(&print_of(step, message), handling).await.unwrap();
     }
 }
 
@@ -65,7 +68,7 @@ async fn a_message_that_crashed_workers_ends_as_poison_and_innocents_are_deliver
     crash_on(&world, &queue, 3, 6).await;
     // The store holds what a worker writes down before it handles a suspect: three such handlings
     // of the guilty one never came to an end.
-    killed_thrice(&world, &print_of(Step::Lead, &guilty)).await;
+    killed_again_and_again(&world, Step::Lead, &guilty).await;
     world.start_worker().await;
     world.settle().await;
     assert_eq!(world.receipts_of("guilty")[0]["reason"], "poison");
@@ -91,7 +94,7 @@ async fn a_delivery_that_crashed_workers_takes_no_other_one_of_its_job_with_it()
         pieces.push(piece);
     }
     crash_on(&world, &queue, 2, 3).await;
-    killed_thrice(&world, &print_of(Step::Lead, &pieces[0])).await;
+    killed_again_and_again(&world, Step::Lead, &pieces[0]).await;
     world.start_worker().await;
     world.settle().await;
     assert_eq!(world.receipts_of("piece-0")[0]["reason"], "poison");
@@ -109,7 +112,7 @@ async fn a_job_whose_handling_crashed_workers_ends_delivery_by_delivery() {
     notifications.push(notifications[0].clone());
     world.publish_raw("shop", job.to_string().as_bytes(), guilty.clone(), 2).await.unwrap();
     crash_on(&world, &queue, 1, 3).await;
-    killed_thrice(&world, &print_of(Step::Lead, &guilty)).await;
+    killed_again_and_again(&world, Step::Lead, &guilty).await;
     world.start_worker().await;
     world.settle().await;
     for id in ["guilty#0", "guilty#1"] {
@@ -140,7 +143,7 @@ async fn what_can_not_be_read_without_harm_ends_in_its_name_and_through_its_clai
     world.publish_inside(lane, b"kills who reads it", copy.clone(), 0).await;
     crash_on(&world, &queue, 2, 3).await;
     for message in [&fresh, &copy] {
-        killed_thrice(&world, &print_of(Step::Read, message)).await;
+        killed_again_and_again(&world, Step::Read, message).await;
     }
     world.start_worker().await;
     world.settle().await;

@@ -101,9 +101,12 @@ async fn poison_that_died_while_sending_keeps_its_name_and_is_uncertain() {
     let store = store_of(&world).await;
     let message_id = guilty.message_id.as_deref();
     let instance = Instance::of(message_id.unwrap(), 0);
-    let print = fingerprint(Step::Lead, Some(&account("shop")), Some(&instance), body.as_bytes());
+    let print = |step| fingerprint(step, Some(&account("shop")), Some(&instance), body.as_bytes());
+    for handling in ["one", "two"] {
+        store.count_suspect(&print(Step::Together), handling).await.unwrap();
+    }
     for handling in ["one", "two", "three"] {
-        store.count_suspect(&print, handling).await.unwrap();
+        store.count_suspect(&print(Step::Lead), handling).await.unwrap();
     }
     // The third handling died a moment ago, while it was sending.
     let claimed = ClaimRequest {
@@ -153,6 +156,12 @@ async fn a_suspect_of_a_paused_account_waits_without_spinning() {
     let body = exempt_job("suspect").to_string();
     let message = Properties { headers, ..properties() };
     world.publish_inside(Place::Jobs(account("shop")), body.as_bytes(), message, 1).await;
+    // Two processes died with it.
+    let name = Instance::from_header("m/0");
+    let print = fingerprint(Step::Together, Some(&account("shop")), Some(&name), body.as_bytes());
+    for handling in ["one", "two"] {
+        store.count_suspect(&print, handling).await.unwrap();
+    }
     world.start_worker().await;
     let handled = || world.whole_logs().matches("is handled alone").count();
     eventually("it was handled", || async { handled() >= 1 }).await;
