@@ -168,9 +168,8 @@ impl Servers {
     /// With the way to the providers, time and chance beside them.
     fn ports(&self, config: &Config, chance: Arc<SystemChance>) -> anyhow::Result<Ports> {
         let Config { worker: times, .. } = config;
-        let wire = HttpWire::new(times.connect_timeout, times.request_timeout, times.ca.as_ref()).context(
-            "the HTTP client can't be set up; it needs the system's CA certificates or worker.ca_file",
-        )?;
+        let wire = HttpWire::new(times.connect_timeout, times.request_timeout, times.ca.as_ref())
+            .context("the HTTP client can't be set up")?;
         let store = self.store();
         Ok(Ports {
             queue: self.queue(),

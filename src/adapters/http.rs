@@ -35,12 +35,32 @@ pub struct HttpWire {
     request_timeout: Duration,
 }
 
+/// All that is the same whomever it trusts.
+fn plain_client(connect_timeout: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
+        .http1_only()
+        .retry(reqwest::retry::never())
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        // What is read is capped; an answer that grows when unpacked would pass the cap.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .tcp_nodelay(true)
+        .connect_timeout(connect_timeout)
+        .pool_idle_timeout(IDLE)
+}
+
 impl HttpWire {
-    /// A client with its own connections, which trusts the system's CAs and those of `ca`. The
-    /// process must have installed a rustls provider.
+    /// A client with its own connections, which trusts the system's CAs and those of `ca`. A system
+    /// without any is no error: what speaks plain HTTP (a simulator, the demo) needs none, and an HTTPS
+    /// provider is then refused with a text that says so. The process must have installed a rustls
+    /// provider.
     ///
     /// # Errors
-    /// When there is no CA to trust at all: the system has none, and `ca` is absent.
+    /// When the client can't be set up.
     pub fn new(
         connect_timeout: Duration,
         request_timeout: Duration,
@@ -48,22 +68,11 @@ impl HttpWire {
     ) -> Result<Self, reqwest::Error> {
         let added = ca.into_iter().flat_map(Roots::certificates);
         let added = added.map(|der| reqwest::Certificate::from_der(der)).collect::<Result<Vec<_>, _>>()?;
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
-            .http1_only()
-            .retry(reqwest::retry::never())
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            // What is read is capped; an answer that grows when unpacked would pass the cap.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .tls_certs_merge(added)
-            .tcp_nodelay(true)
-            .connect_timeout(connect_timeout)
-            .pool_idle_timeout(IDLE)
-            .build()?;
+        let trusting_the_system = plain_client(connect_timeout).tls_certs_merge(added.clone()).build();
+        let client = trusting_the_system.or_else(|error| {
+            tracing::warn!(%error, "of the system's CAs none can be used: only those of worker.ca_file are trusted for providers");
+            plain_client(connect_timeout).tls_certs_only(added).build()
+        })?;
         Ok(Self { client, request_timeout })
     }
 
