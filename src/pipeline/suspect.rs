@@ -133,6 +133,6 @@ mod tests {
         ];
         let distinct: std::collections::HashSet<_> = prints.iter().collect();
         assert_eq!(distinct.len(), prints.len());
-        assert_eq!(prints[0], fingerprint(Step::Read, Some(&shop), Some(&m), b"y"));
+        assert_eq!(prints[0], fingerprint(Step::Together, Some(&shop), Some(&m), b"y"));
     }
 }
