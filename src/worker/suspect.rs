@@ -1,4 +1,5 @@
-//! Messages that may have brought a worker down are handled alone; see [`crate::pipeline::suspect`].
+//! Messages that may have brought a worker down are watched, and handled alone where processes died with
+//! them; see [`crate::pipeline::suspect`].
 
 use std::sync::Arc;
 use std::time::Duration;
