@@ -28,7 +28,7 @@ use crate::app;
 use crate::cli::Failure;
 use crate::job::AccountName;
 use crate::ports::{Destination, Outgoing, Properties, Publisher};
-use crate::simulator::{Fault, FaultPlan, FaultRule, Simulator};
+use crate::simulator::{Entry, Fault, FaultPlan, FaultRule, Simulator};
 use crate::worker::{Ports, Stage, Worker};
 
 /// How often the picture is drawn.
@@ -384,13 +384,14 @@ impl Play {
             let (account, deliveries) = confirmed?;
             self.story.confirmed(account, deliveries);
         }
-        // Pauses first: whether an answer is a probe's depends on them.
+        // Read before the arrivals, so that whatever made an account pause is among them.
         let sight = system.sight.borrow_and_update().clone();
-        for (account, _) in ACCOUNTS {
+        let health = ACCOUNTS.map(|(account, _)| {
             let seen = AccountName::new(account).and_then(|name| sight.get(&name).cloned());
-            self.story.health(at, account, seen.unwrap_or_default().health);
-        }
-        self.arrivals(at, &system.simulator);
+            (account, seen.unwrap_or_default().health)
+        });
+        let arrivals = self.arrivals(&system.simulator);
+        self.story.looked(at, &arrivals, health);
         while let Ok(heard) = system.heard.try_recv() {
             let receipt: Receipt = serde_json::from_slice(&heard.body).context("a receipt can't be read")?;
             self.story.ended(at, &heard.name, &receipt);
@@ -398,17 +399,22 @@ impl Play {
         Ok(())
     }
 
-    fn arrivals(&mut self, at: Duration, simulator: &Simulator) {
+    /// The requests that arrived since the last look, each with its account.
+    fn arrivals(&mut self, simulator: &Simulator) -> Vec<(&'static str, Entry)> {
         let page = simulator.page(self.next_arrival, usize::MAX);
         self.next_arrival = page.next;
-        for entry in &page.entries {
+        let of_an_account = |entry: Entry| {
             let provider = entry.provider.as_deref();
-            let Some((account, _)) = ACCOUNTS.iter().find(|(_, of)| Some(*of) == provider) else { continue };
+            let (account, _) = ACCOUNTS.iter().find(|(_, of)| Some(*of) == provider)?;
+            Some((*account, entry))
+        };
+        let arrivals: Vec<_> = page.entries.into_iter().filter_map(of_an_account).collect();
+        for (account, entry) in &arrivals {
             if let Some(meter) = self.meters.get_mut(account) {
                 meter.arrive(entry);
             }
-            self.story.arrived(at, account, entry);
         }
+        arrivals
     }
 
     fn picture(&mut self, system: &System) -> Picture {

@@ -207,8 +207,25 @@ impl Story {
         self.code_times.push(took);
     }
 
+    /// What one look showed: the requests that arrived, and how the accounts were before the last
+    /// of them. Arrivals come first: the faults that open a circuit are told before its opening,
+    /// however much happens between two looks, and a probe comes long after the opening was seen.
+    pub(super) fn looked(
+        &mut self,
+        at: Duration,
+        arrivals: &[(&str, Entry)],
+        health: impl IntoIterator<Item = (&'static str, Health)>,
+    ) {
+        for (account, entry) in arrivals {
+            self.arrived(at, account, entry);
+        }
+        for (account, now) in health {
+            self.health(at, account, now);
+        }
+    }
+
     /// A request arrived at the provider of an account.
-    pub(super) fn arrived(&mut self, at: Duration, account: &str, entry: &Entry) {
+    fn arrived(&mut self, at: Duration, account: &str, entry: &Entry) {
         let number = |outcome| entry.deliveries.iter().filter(|one| one.outcome == outcome).count();
         let [taken, known, refused, unreached] = [
             DeliveryOutcome::Accepted,
@@ -278,7 +295,7 @@ impl Story {
     }
 
     /// How an account is now.
-    pub(super) fn health(&mut self, at: Duration, account: &str, now: Health) {
+    fn health(&mut self, at: Duration, account: &str, now: Health) {
         let before = self.health.insert(account.to_owned(), now).unwrap_or_default();
         let is_open = |health| matches!(health, Health::Open(_) | Health::Probing);
         if is_open(now) && !is_open(before) {

@@ -108,6 +108,16 @@ fn an_outage_is_told_from_its_first_fault_to_its_end() {
 }
 
 #[test]
+fn an_outage_that_begins_between_two_looks_is_told_in_order() {
+    let mut story = Story::default();
+    let fault = || (SHOP, entry(Some("503"), &[DeliveryOutcome::NotReached]));
+    story.looked(seconds(10.0), &[fault(), fault(), fault()], [(SHOP, Health::Open(seconds(1.0)))]);
+    let expected =
+        ["pushwoosh answers 503", "too many faults in a row: the circuit of shop is open, shop waits"];
+    assert_eq!(told(&story), expected);
+}
+
+#[test]
 fn a_lost_answer_is_told_with_its_repeats() {
     let mut story = Story::default();
     let (taken, known) = (DeliveryOutcome::Accepted, DeliveryOutcome::Suppressed);
