@@ -105,7 +105,8 @@ pub struct WorkerProcess {
     child: Child,
     /// Where its admin listener is.
     pub admin: String,
-    log: PathBuf,
+    /// What it logs.
+    pub log: PathBuf,
 }
 
 impl WorkerProcess {
