@@ -8,3 +8,5 @@
 mod files;
 #[path = "operations/install.rs"]
 mod install;
+#[path = "operations/rules.rs"]
+mod rules;
