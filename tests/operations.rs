@@ -20,6 +20,8 @@ mod kubernetes;
 mod prometheus;
 #[path = "operations/rules.rs"]
 mod rules;
+#[path = "operations/runbook.rs"]
+mod runbook;
 #[path = "operations/scrape.rs"]
 mod scrape;
 #[path = "operations/unit.rs"]
