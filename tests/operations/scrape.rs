@@ -36,7 +36,8 @@ const RARE: &str = "paceline_round_trip_spread_seconds";
 
 /// A run in which every kind of thing happens once.
 async fn eventful() -> World {
-    let mut world = World::with(Options { embedded: false, ..Options::default() }).await;
+    let more = "[circuit]\ncredentials_pause = \"1s\"";
+    let mut world = World::with(Options { embedded: false, more, ..Options::default() }).await;
     world.start_worker().await;
     world.provider.set_faults(FaultPlan::parse(&["pushwoosh:503*1"]).expect("a plan"));
     let mut unsound = counted_job("unsound", "normal");
@@ -99,9 +100,28 @@ async fn is_answered(prometheus: &Prometheus, told: &BTreeSet<String>, expressio
     }
 }
 
+/// Whether an alert of the account waits for its time to fire, or fires.
+async fn is_noticed(prometheus: &Prometheus, alert: &str) -> bool {
+    let alerts = prometheus.data("alerts").await.unwrap_or_default();
+    let all = alerts["alerts"].as_array().cloned().unwrap_or_default();
+    all.iter().any(|one| one["labels"]["alertname"] == alert && one["labels"]["account"] == "shop")
+}
+
+/// The provider refuses the credential for a while: from its answer to the alert, and back.
+async fn a_revoked_credential_is_noticed(world: &mut World, prometheus: &Prometheus) {
+    const ALERT: &str = "PacelineCredentialsRefused";
+    assert!(!is_noticed(prometheus, ALERT).await);
+    world.provider.set_faults(FaultPlan::parse(&["pushwoosh:401@100%"]).expect("a plan"));
+    world.publish(&[counted_job("refused", "high")]).await;
+    prometheus.until("the alert is pending", || is_noticed(prometheus, ALERT)).await;
+    world.provider.set_faults(FaultPlan::default());
+    world.settle().await;
+    prometheus.until("the alert is over", || async { !is_noticed(prometheus, ALERT).await }).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_prometheus_is_told_what_rules_dashboard_and_scaling_ask_for() {
-    let world = eventful().await;
+    let mut world = eventful().await;
     let prometheus = Prometheus::scraping(&world.workers[0].admin).await;
     prometheus
         .until("the target is up", || async {
@@ -127,6 +147,7 @@ async fn a_real_prometheus_is_told_what_rules_dashboard_and_scaling_ask_for() {
     let scaling = yaml("deploy/kubernetes/components/keda/scaledobject.yaml");
     let query = scaling["spec"]["triggers"][0]["metadata"]["query"].as_str().expect("a query");
     is_answered(&prometheus, &told, query).await;
+    a_revoked_credential_is_noticed(&mut world, &prometheus).await;
     drop(prometheus);
     world.finish().await;
 }
