@@ -16,6 +16,7 @@ mod demo;
 mod generate;
 mod lines;
 mod numbers;
+mod pause;
 mod progress;
 mod publish;
 mod schema;
@@ -49,6 +50,8 @@ enum Command {
     Publish(publish::Args),
     Validate(validate::Args),
     Status(status::Args),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
     Topology(topology::Args),
     Simulate(simulate::Args),
     Schema(schema::Args),
@@ -124,6 +127,8 @@ impl Command {
             Self::Publish(args) => publish::run(args, shared),
             Self::Validate(args) => validate::run(args, shared),
             Self::Status(args) => status::run(args, shared),
+            Self::Pause(args) => pause::pause(args, shared),
+            Self::Resume(args) => pause::resume(args, shared),
             Self::Topology(args) => topology::run(args, shared),
             Self::Simulate(args) => block_on(async {
                 simulate::run(args.clone()).await?;
