@@ -8,8 +8,8 @@ use super::rules;
 
 const RUNBOOK: &str = "deploy/runbook.md";
 
-/// Commands of the public interface; where the binary does not have one of them yet, its options are not checked.
-const PROMISED: [&str; 3] = ["dead", "pause", "resume"];
+/// A command of the public interface; while the binary does not have it, its options are not checked.
+const PROMISED: [&str; 1] = ["dead"];
 
 /// The sections, as (heading, text).
 fn sections() -> Vec<(String, String)> {

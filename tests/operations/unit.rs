@@ -47,4 +47,5 @@ fn it_waits_longer_than_a_drain_and_takes_credentials_from_files() {
     assert!(grace(Duration::from_secs(stop), &config) >= Duration::from_secs(10));
     assert_eq!(setting("LoadCredential"), "secret:/etc/paceline/credentials");
     assert_eq!(setting("RestartPreventExitStatus"), "2");
+    assert!(text(UNIT).lines().any(|line| line == "ExecReload=kill -HUP $MAINPID"), "a reload is a SIGHUP");
 }
