@@ -13,6 +13,7 @@ use crate::{logging, providers};
 
 mod config_cmd;
 mod demo;
+mod generate;
 mod lines;
 mod numbers;
 mod pause;
@@ -56,6 +57,7 @@ enum Command {
     Schema(schema::Args),
     Config(config_cmd::Args),
     Demo(demo::Args),
+    Generate(generate::Args),
 }
 
 /// How a command ended that could do its work.
@@ -135,6 +137,7 @@ impl Command {
             Self::Schema(args) => schema::run(args),
             Self::Config(args) => config_cmd::run(args, shared),
             Self::Demo(args) => demo::run(args),
+            Self::Generate(args) => generate::run(args),
         }
     }
 }
