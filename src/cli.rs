@@ -12,6 +12,7 @@ use crate::config::{self, ConfigErrors, Environment, Loaded};
 use crate::{logging, providers};
 
 mod config_cmd;
+mod dead;
 mod demo;
 mod lines;
 mod numbers;
@@ -47,6 +48,7 @@ enum Command {
     Worker(worker::Args),
     Publish(publish::Args),
     Validate(validate::Args),
+    Dead(dead::Args),
     Status(status::Args),
     Topology(topology::Args),
     Simulate(simulate::Args),
@@ -121,6 +123,7 @@ impl Command {
             Self::Worker(args) => worker::run(args, shared),
             Self::Publish(args) => publish::run(args, shared),
             Self::Validate(args) => validate::run(args, shared),
+            Self::Dead(args) => dead::run(args, shared),
             Self::Status(args) => status::run(args, shared),
             Self::Topology(args) => topology::run(args, shared),
             Self::Simulate(args) => block_on(async {

@@ -41,6 +41,11 @@ const MAX_OUTCOME_BYTES: usize = 60_000;
 const MAX_COUNT: u32 = 1_000_000;
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
+/// Whether a header carries the trace, which is a producer's and goes wherever its job goes.
+pub fn is_trace(name: &str) -> bool {
+    TRACE.contains(&name)
+}
+
 /// A producer's wish to get the receipts of its job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {

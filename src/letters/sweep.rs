@@ -1,0 +1,147 @@
+//! The way through all letters, in rounds: a broker takes back what is held too long, and another
+//! command gets its turn in between.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::Facts;
+use crate::ports::{DeadLetters, Intent, LONGEST_READING, Letter, LetterTag, LettersError, Reading};
+
+/// A round that has taken something out ends after this.
+const ROUND: Duration = Duration::from_secs(120);
+
+/// How long the letters are left to others between two rounds.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long another command that is at work is waited for, and how often it is looked at.
+const PATIENCE: Duration = Duration::from_secs(600);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How far a command has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Letters that were there at the beginning.
+    pub total: u64,
+    /// Of these, how many were looked at.
+    pub examined: u64,
+    /// How many of them were meant.
+    pub matched: u64,
+    /// How many were taken out, or would be.
+    pub done: u64,
+}
+
+/// Whoever watches a command.
+pub trait Sight: Send {
+    /// It has come so far; called often.
+    fn seen(&mut self, seen: Seen);
+    /// Another command is at work, and is waited for.
+    fn waiting(&mut self);
+    /// A letter stays where it is, for this reason.
+    fn stays(&mut self, facts: &Facts, why: &str);
+}
+
+/// A way through the letters that were there when it began, each of which comes at least once: those
+/// that are left after a round come again in the next.
+pub(super) struct Sweep<'a> {
+    letters: &'a dyn DeadLetters,
+    intent: Intent,
+    reading: Box<dyn Reading>,
+    began: Instant,
+    total: u64,
+    /// Of those that were there at the beginning, how many are left.
+    left: u64,
+    /// How many of these this round gives out.
+    bound: u64,
+    given: u64,
+    removed: u64,
+}
+
+impl<'a> Sweep<'a> {
+    pub(super) async fn begin(
+        letters: &'a dyn DeadLetters,
+        intent: Intent,
+        sight: &mut dyn Sight,
+        stop: &CancellationToken,
+    ) -> Result<Self, LettersError> {
+        let reading = open(letters, intent, sight, stop).await?;
+        let total = reading.total();
+        let began = Instant::now();
+        Ok(Self { letters, intent, reading, began, total, left: total, bound: total, given: 0, removed: 0 })
+    }
+
+    /// The next letter; `None` when the round is through. Those that came since the beginning lie
+    /// behind the others, and are not given out: a letter that is replayed and dies again is not
+    /// replayed again by the same command.
+    pub(super) async fn next(&mut self) -> Result<Option<Letter>, LettersError> {
+        if self.given >= self.bound {
+            return Ok(None);
+        }
+        let letter = self.reading.next().await?;
+        self.given += 1;
+        Ok(letter)
+    }
+
+    pub(super) async fn remove(&mut self, tags: &[LetterTag]) -> Result<(), LettersError> {
+        self.reading.remove(tags).await?;
+        let count = tags.len() as u64;
+        self.removed += count;
+        self.left = self.left.saturating_sub(count);
+        Ok(())
+    }
+
+    /// Whether the round should end although there is more. One that has taken nothing out goes on for
+    /// as long as it may, so that each round comes further than the one before.
+    pub(super) fn is_due(&self) -> bool {
+        let length = self.began.elapsed();
+        length >= ROUND && self.removed > 0 || length >= LONGEST_READING
+    }
+
+    /// Begins the next round.
+    pub(super) async fn renew(
+        self,
+        sight: &mut dyn Sight,
+        stop: &CancellationToken,
+    ) -> Result<Self, LettersError> {
+        let Self { letters, intent, reading, total, left, .. } = self;
+        reading.close().await;
+        sleep(PAUSE).await;
+        let reading = open(letters, intent, sight, stop).await?;
+        let bound = reading.total().min(left);
+        Ok(Self { letters, intent, reading, began: Instant::now(), total, left, bound, given: 0, removed: 0 })
+    }
+
+    pub(super) async fn end(self) {
+        self.reading.close().await;
+    }
+
+    /// How far it has come.
+    pub(super) fn seen(&self, matched: u64, done: u64) -> Seen {
+        let behind = self.total - self.left;
+        let examined = (behind + self.given).saturating_sub(self.removed).min(self.total);
+        Seen { total: self.total, examined, matched, done }
+    }
+}
+
+/// Begins to read, once no other command is at work.
+async fn open(
+    letters: &dyn DeadLetters,
+    intent: Intent,
+    sight: &mut dyn Sight,
+    stop: &CancellationToken,
+) -> Result<Box<dyn Reading>, LettersError> {
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        match letters.open(intent).await {
+            Err(LettersError::Busy) if began.elapsed() < PATIENCE && !stop.is_cancelled() => {
+                if !std::mem::replace(&mut told, true) {
+                    sight.waiting();
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+            opened => return opened,
+        }
+    }
+}
