@@ -58,11 +58,16 @@ impl Facts {
             reason: text("paceline-reason"),
             detail: text("paceline-detail"),
             attempts: header("paceline-attempts").and_then(|text| text.parse().ok()),
-            dead_at: header("paceline-dead-at").and_then(|text| text.parse().ok()),
+            dead_at: died_at(letter),
             published_at: letter.properties.timestamp,
             bytes: letter.body.len(),
         }
     }
+}
+
+/// When it died, as the worker said that buried it.
+pub(super) fn died_at(letter: &Letter) -> Option<Timestamp> {
+    letter.properties.header("paceline-dead-at").and_then(|text| text.parse().ok())
 }
 
 /// The id that a worker gave it, else one that the same letter always gets.

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Facts;
+use super::facts::died_at;
 use crate::ports::{DeadLetters, Intent, LONGEST_READING, Letter, LetterTag, LettersError, Reading};
 
 /// A round that has taken something out ends after this.
@@ -48,6 +50,9 @@ pub(super) struct Sweep<'a> {
     letters: &'a dyn DeadLetters,
     intent: Intent,
     reading: Box<dyn Reading>,
+    /// When the whole way began, by the host's clock; `None` in its first round.
+    renewed: Option<Timestamp>,
+    start: Timestamp,
     began: Instant,
     total: u64,
     /// Of those that were there at the beginning, how many are left.
@@ -67,20 +72,35 @@ impl<'a> Sweep<'a> {
     ) -> Result<Self, LettersError> {
         let reading = open(letters, intent, sight, stop).await?;
         let total = reading.total();
-        let began = Instant::now();
-        Ok(Self { letters, intent, reading, began, total, left: total, bound: total, given: 0, removed: 0 })
+        Ok(Self {
+            letters,
+            intent,
+            reading,
+            renewed: None,
+            start: Timestamp::now(),
+            began: Instant::now(),
+            total,
+            left: total,
+            bound: total,
+            given: 0,
+            removed: 0,
+        })
     }
 
-    /// The next letter; `None` when the round is through. Those that came since the beginning lie
-    /// behind the others, and are not given out: a letter that is replayed and dies again is not
-    /// replayed again by the same command.
+    /// The next letter; `None` when the round is through. Those that came since the beginning are not
+    /// given out: a letter that is replayed and dies again is not replayed again by the same command.
+    /// The first round is as long as there were letters; in a later one, where new ones may lie among
+    /// the others, these are told apart by when they died.
     pub(super) async fn next(&mut self) -> Result<Option<Letter>, LettersError> {
-        if self.given >= self.bound {
-            return Ok(None);
+        while self.given < self.bound {
+            let Some(letter) = self.reading.next().await? else { return Ok(None) };
+            let is_new = self.renewed.is_some_and(|start| died_at(&letter).is_some_and(|at| at > start));
+            if !is_new {
+                self.given += 1;
+                return Ok(Some(letter));
+            }
         }
-        let letter = self.reading.next().await?;
-        self.given += 1;
-        Ok(letter)
+        Ok(None)
     }
 
     pub(super) async fn remove(&mut self, tags: &[LetterTag]) -> Result<(), LettersError> {
@@ -104,12 +124,13 @@ impl<'a> Sweep<'a> {
         sight: &mut dyn Sight,
         stop: &CancellationToken,
     ) -> Result<Self, LettersError> {
-        let Self { letters, intent, reading, total, left, .. } = self;
+        let Self { letters, intent, reading, start, total, left, .. } = self;
         reading.close().await;
         sleep(PAUSE).await;
         let reading = open(letters, intent, sight, stop).await?;
         let bound = reading.total().min(left);
-        Ok(Self { letters, intent, reading, began: Instant::now(), total, left, bound, given: 0, removed: 0 })
+        let (renewed, began) = (Some(start), Instant::now());
+        Ok(Self { letters, intent, reading, renewed, start, began, total, left, bound, given: 0, removed: 0 })
     }
 
     pub(super) async fn end(self) {

@@ -73,7 +73,8 @@ pub trait DeadLetters: Send + Sync {
 /// The letters, one after another, each once. Memory does not grow with their bodies.
 ///
 /// Must not stay open for longer than [`LONGEST_READING`]. What was not taken out is where it was
-/// when the reading ends, however it ends, ahead of whatever came meanwhile.
+/// when the reading ends, however it ends, though perhaps in another order, also as to what came
+/// meanwhile.
 #[async_trait]
 pub trait Reading: Send {
     /// How many letters were there when the reading began; it gives out no more than these.

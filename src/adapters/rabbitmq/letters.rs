@@ -12,7 +12,8 @@
 //! - Each reading counts as a delivery of each message, and the queue drops a message that was given
 //!   out 10,000 times. One that was given out [`RENEW_AT`] times is published anew, confirmed, and only
 //!   then settled; a crash in between leaves it twice under one name, which replaying makes harmless.
-//! - What is given back comes ahead of what came meanwhile, and nearly in its old order.
+//! - What is given back comes back consumer by consumer: each one's messages in their order, but the
+//!   consumers in any.
 
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::SelectAll;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -59,6 +62,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// How long what is given back is waited for.
 const LONGEST_RETURN: Duration = Duration::from_secs(60);
+
+/// How often, and how far apart, the queue is asked at the end whether it has heard all.
+const BARRIERS: u32 = 3;
+const BETWEEN_BARRIERS: Duration = Duration::from_millis(20);
 
 const RESOURCE_LOCKED: u16 = 405;
 const NOT_FOUND: u16 = 404;
@@ -103,6 +110,7 @@ struct Held {
     prefix: String,
     queue: String,
     consumers: SelectAll<Consumer>,
+    tags: Vec<ShortString>,
     /// How many messages all consumers together may hold.
     credit: u64,
     /// How many they hold.
@@ -149,6 +157,7 @@ impl Held {
                 prefix,
                 queue,
                 consumers: SelectAll::new(),
+                tags: Vec::new(),
                 credit: 0,
                 held: 0,
                 total,
@@ -166,18 +175,37 @@ impl Held {
 
     /// Begins one more consumer, which may hold what fits into memory.
     async fn widen(&mut self) -> Result<(), LettersError> {
-        let prefetch = next_prefetch(self.read, self.bytes);
-        let begin = async {
-            self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-            let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-            self.channel.basic_consume(short(&self.queue)?, "".into(), options, arguments).await
-        };
-        let consumer = timeout(LONGEST_RETURN, begin)
+        // No more than there is to read: what came meanwhile is to stay behind the others.
+        let left = (self.total + self.renewed).saturating_sub(self.read).max(1);
+        let prefetch = next_prefetch(self.read, self.bytes).min(u16::try_from(left).unwrap_or(u16::MAX));
+        let consumer = timeout(LONGEST_RETURN, self.consume(prefetch))
             .await
             .map_err(|_| failed("the broker does not answer"))?
             .map_err(|error| refused(&error))?;
+        self.tags.push(consumer.tag());
         self.consumers.push(consumer);
         self.credit += u64::from(prefetch);
+        Ok(())
+    }
+
+    async fn consume(&self, prefetch: u16) -> lapin::Result<Consumer> {
+        self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        self.channel.basic_consume(short(&self.queue)?, "".into(), options, arguments).await
+    }
+
+    /// Waits until what was settled is settled: the broker's channel holds acks back while more than 32
+    /// of them are on their way to a quorum queue, and drops those when it ends. The queue answers to
+    /// the beginning and the end of a consumer only after all that it was sent before.
+    async fn settle_down(&self) -> lapin::Result<()> {
+        for tag in &self.tags {
+            self.channel.basic_cancel(tag.clone(), BasicCancelOptions::default()).await?;
+        }
+        for _ in 0..BARRIERS {
+            sleep(BETWEEN_BARRIERS).await;
+            let consumer = self.consume(1).await?;
+            self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
+        }
         Ok(())
     }
 
@@ -269,7 +297,11 @@ impl Reading for Held {
     async fn close(self: Box<Self>) {
         let left = self.total.saturating_sub(self.removed);
         let returned = async {
-            // An error means that the channel is gone already, which gives back as well.
+            // An error means that the channel is gone already, which gives back as well; what was settled
+            // and is not known to be comes again.
+            if self.removed > 0 {
+                let _ = self.settle_down().await;
+            }
             let _ = self.channel.close(200, "OK".into()).await;
             while self.waiting().await.is_ok_and(|waiting| waiting < left) {
                 sleep(LOOK_AGAIN).await;
