@@ -339,10 +339,7 @@ impl Work {
             let result = publish_steadily(&*publisher, judged.outgoing, patience).await;
             Flown { tag, facts, bytes, result }
         });
-        while let Some(flown) = self.flying.try_join_next() {
-            self.settle(flown, sweep, sight).await?;
-        }
-        Ok(())
+        self.take_out(None, sweep, sight).await
     }
 
     fn is_full(&self, more: usize) -> bool {
@@ -356,33 +353,50 @@ impl Work {
         sight: &mut dyn Sight,
     ) -> Result<bool, LettersError> {
         let Some(flown) = self.flying.join_next().await else { return Ok(false) };
-        self.settle(flown, sweep, sight).await?;
+        self.take_out(Some(flown), sweep, sight).await?;
         Ok(true)
     }
 
-    async fn settle(
+    /// Takes out what the broker has confirmed by now.
+    async fn take_out(
         &mut self,
-        flown: Result<Flown, tokio::task::JoinError>,
+        first: Option<Result<Flown, tokio::task::JoinError>>,
         sweep: &mut Sweep<'_>,
         sight: &mut dyn Sight,
     ) -> Result<(), LettersError> {
-        let flown = flown.map_err(|error| LettersError::Failed(error.to_string()))?;
-        self.bytes -= flown.bytes;
-        match flown.result {
-            Ok(()) => {
-                // Only now: killed before this line, the letter is published once more under the same
-                // names, which its claim makes harmless.
-                sweep.remove(&[flown.tag]).await?;
-                self.tally.replayed += 1;
-                self.groups.add(&flown.facts);
-            }
-            Err(error) => {
-                self.tally.failed += 1;
-                self.broken |= matches!(error, PublishError::Unconfirmed(_) | PublishError::Refused);
-                sight.stays(&flown.facts, &error.to_string());
+        let mut confirmed = Vec::new();
+        let mut next = first;
+        while let Some(flown) = next.take().or_else(|| self.flying.try_join_next()) {
+            let flown = flown.map_err(|error| LettersError::Failed(error.to_string()))?;
+            self.bytes -= flown.bytes;
+            match flown.result {
+                Ok(()) => {
+                    confirmed.push(flown.tag);
+                    self.groups.add(&flown.facts);
+                }
+                Err(error) => {
+                    self.tally.failed += 1;
+                    self.broken |= is_broken(&error);
+                    sight.stays(&flown.facts, &error.to_string());
+                }
             }
         }
+        if confirmed.is_empty() {
+            return Ok(());
+        }
+        // Only now: killed before this line, a letter is published once more under the same names, which
+        // its claim makes harmless.
+        sweep.remove(&confirmed).await?;
+        self.tally.replayed += confirmed.len() as u64;
         Ok(())
+    }
+}
+
+/// Whether the others would fare no better.
+const fn is_broken(error: &PublishError) -> bool {
+    match error {
+        PublishError::Unroutable => false,
+        PublishError::Refused | PublishError::Unconfirmed(_) => true,
     }
 }
 
