@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::Facts;
 use super::facts::plain;
 use crate::pipeline::decode::is_credential;
+use crate::pipeline::envelope::HISTORY;
+use crate::pipeline::trail::Trail;
 use crate::ports::Letter;
 
 /// Members, of any object in a payload, whose values say who gets a push; capitals don't matter.
@@ -41,7 +43,7 @@ pub struct Shown {
     pub facts: Facts,
     /// When the first request was made for it, where that is known.
     pub first_attempt_at: Option<Timestamp>,
-    /// The attempts before the last one, oldest first.
+    /// The attempts before the last one, oldest first: the first and the last fifteen of many.
     pub history: Vec<Tried>,
     /// The queue that also gets its receipts.
     pub reply_to: Option<String>,
@@ -67,7 +69,7 @@ pub fn masked(letter: &Letter) -> Shown {
     Shown {
         facts: Facts::of(letter),
         first_attempt_at: header("paceline-first-attempt-at").and_then(|text| text.parse().ok()),
-        history: Vec::new(),
+        history: header(HISTORY).map(tried_of).unwrap_or_default(),
         reply_to: letter.properties.reply_to.as_deref().map(plain),
         traceparent: header("traceparent").map(plain),
         job: job.map(|mut job| {
@@ -75,6 +77,15 @@ pub fn masked(letter: &Letter) -> Shown {
             job
         }),
     }
+}
+
+fn tried_of(text: &str) -> Vec<Tried> {
+    let tried = Trail::read(text).into_tried().into_iter();
+    tried
+        .filter_map(|one| {
+            Some(Tried { at: Timestamp::from_millisecond(one.at_ms).ok()?, result: one.result })
+        })
+        .collect()
 }
 
 /// Masks what says who, and whatever is named like a credential.
@@ -135,6 +146,19 @@ mod tests {
         for (job, expected) in cases {
             assert_eq!(masked(&letter(&job.to_string(), &[])).job, Some(expected));
         }
+    }
+
+    #[test]
+    fn earlier_attempts_are_told_with_their_times() {
+        let headers = [
+            ("paceline-history", "5000:failed,9000:unknown"),
+            ("paceline-first-attempt-at", "1970-01-01T00:00:05Z"),
+        ];
+        let shown = masked(&letter("{}", &headers));
+        let told: Vec<String> =
+            shown.history.iter().map(|tried| format!("{} {}", tried.at, tried.result)).collect();
+        assert_eq!(told, ["1970-01-01T00:00:05Z failed", "1970-01-01T00:00:09Z unknown"]);
+        assert_eq!(shown.first_attempt_at, Some(Timestamp::from_second(5).unwrap()));
     }
 
     #[test]
