@@ -16,6 +16,7 @@ mod dead;
 mod demo;
 mod lines;
 mod numbers;
+mod pause;
 mod progress;
 mod publish;
 mod schema;
@@ -50,6 +51,8 @@ enum Command {
     Validate(validate::Args),
     Dead(dead::Args),
     Status(status::Args),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
     Topology(topology::Args),
     Simulate(simulate::Args),
     Schema(schema::Args),
@@ -125,6 +128,8 @@ impl Command {
             Self::Validate(args) => validate::run(args, shared),
             Self::Dead(args) => dead::run(args, shared),
             Self::Status(args) => status::run(args, shared),
+            Self::Pause(args) => pause::pause(args, shared),
+            Self::Resume(args) => pause::resume(args, shared),
             Self::Topology(args) => topology::run(args, shared),
             Self::Simulate(args) => block_on(async {
                 simulate::run(args.clone()).await?;
