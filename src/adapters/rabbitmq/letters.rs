@@ -41,11 +41,12 @@ use crate::ports::{
 /// The prefetch of the first consumer, before anything is known of bodies.
 const FIRST_PREFETCH: u16 = 64;
 
-/// The largest prefetch of a consumer.
-const MOST_PREFETCH: u16 = 20_000;
+/// How many bytes of messages may wait in this process to be looked at.
+const AHEAD_BYTES: usize = 16 * 1024 * 1024;
 
-/// How many bytes of bodies may wait in this process to be looked at.
-const AHEAD_BYTES: usize = 8 * 1024 * 1024;
+/// What a message takes beside its body while it waits: 100,000 small ones that were replayed slowly
+/// took some 5 KB each.
+const BESIDE_BYTES: usize = 4_096;
 
 /// So often a message is given out before it is published anew; the queue drops it at 10,000.
 const RENEW_AT: u32 = 4_000;
@@ -346,9 +347,8 @@ fn next_prefetch(read: u64, bytes: usize) -> u16 {
     if read == 0 {
         return FIRST_PREFETCH;
     }
-    // Properties weigh as well.
-    let weight = bytes / usize::try_from(read).unwrap_or(usize::MAX) + 512;
-    u16::try_from(AHEAD_BYTES / weight).unwrap_or(u16::MAX).clamp(1, MOST_PREFETCH)
+    let weight = bytes / usize::try_from(read).unwrap_or(usize::MAX) + BESIDE_BYTES;
+    u16::try_from(AHEAD_BYTES / weight).unwrap_or(u16::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -359,9 +359,9 @@ mod tests {
     fn the_prefetch_follows_the_weight_of_bodies() {
         let cases = [
             (0, 0, FIRST_PREFETCH),
-            (100, 100 * 300, 10_330),
-            (100, 0, 16_384),
-            (64, 64 * 1024 * 1024, 7),
+            (100, 100 * 300, 3_816),
+            (100, 0, 4_096),
+            (64, 64 * 1024 * 1024, 15),
             (1, 100 * 1024 * 1024, 1),
         ];
         for (read, bytes, expected) in cases {
