@@ -206,6 +206,7 @@ async fn list(embedded: bool) -> Vec<Figure> {
         run::run(env!("CARGO_BIN_EXE_paceline"), &arguments, secrets)
     });
     let found = listed.last_line.contains(&format!("\"matched\":{letters},"));
+    eprintln!("exit status {}: {}", listed.status, listed.last_line);
     world.abandon().await;
     let what = |text: &str| format!("{text}{}", if embedded { ", file" } else { "" });
     let mib = listed.peak_kib as f64 / 1024.0;

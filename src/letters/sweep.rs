@@ -166,3 +166,94 @@ async fn open(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::letters::filter::testing::letter;
+
+    /// Letters in memory, new ones ahead of the others, as it may be after a round.
+    #[derive(Default)]
+    struct Shelf(Arc<Mutex<Vec<Letter>>>);
+
+    struct Open {
+        shelf: Arc<Mutex<Vec<Letter>>>,
+        page: Vec<Letter>,
+        total: u64,
+    }
+
+    #[async_trait]
+    impl DeadLetters for Shelf {
+        async fn open(&self, _: Intent) -> Result<Box<dyn Reading>, LettersError> {
+            let mut page = self.0.lock().unwrap().clone();
+            page.reverse();
+            Ok(Box::new(Open { shelf: self.0.clone(), total: page.len() as u64, page }))
+        }
+    }
+
+    #[async_trait]
+    impl Reading for Open {
+        fn total(&self) -> u64 {
+            self.total
+        }
+
+        async fn next(&mut self) -> Result<Option<Letter>, LettersError> {
+            Ok(self.page.pop())
+        }
+
+        async fn remove(&mut self, tags: &[LetterTag]) -> Result<(), LettersError> {
+            self.shelf.lock().unwrap().retain(|letter| !tags.contains(&letter.tag));
+            Ok(())
+        }
+
+        async fn close(self: Box<Self>) {}
+    }
+
+    struct Nobody;
+
+    impl Sight for Nobody {
+        fn seen(&mut self, _: Seen) {}
+        fn waiting(&mut self) {}
+        fn stays(&mut self, _: &Facts, _: &str) {}
+    }
+
+    fn at(tag: u64, died: &str) -> Letter {
+        Letter { tag: LetterTag(tag), ..letter("{}", &[("paceline-dead-at", died)]) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn later_rounds_go_on_with_what_was_there_at_first() {
+        let shelf = Shelf::default();
+        let old = |tag| at(tag, "2026-01-01T00:00:00Z");
+        shelf.0.lock().unwrap().extend((1..=5).map(old));
+        let stop = CancellationToken::new();
+        let mut sweep = Sweep::begin(&shelf, Intent::Take, &mut Nobody, &stop).await.unwrap();
+        for _ in 0..2 {
+            let letter = sweep.next().await.unwrap().unwrap();
+            sweep.remove(&[letter.tag]).await.unwrap();
+        }
+        assert!(!sweep.is_due());
+        advance(ROUND).await;
+        assert!(sweep.is_due(), "it took something out, and others want their turn");
+        // One of those that were taken out dies again, and lies ahead of the others.
+        shelf.0.lock().unwrap().insert(0, at(9, "9000-01-01T00:00:00Z"));
+        let mut sweep = sweep.renew(&mut Nobody, &stop).await.unwrap();
+        assert!(!sweep.is_due());
+        let mut tags = Vec::new();
+        while let Some(letter) = sweep.next().await.unwrap() {
+            tags.push(letter.tag.0);
+        }
+        assert_eq!(tags, [3, 4, 5]);
+        assert_eq!(sweep.seen(0, 2), Seen { total: 5, examined: 5, matched: 0, done: 2 });
+        advance(ROUND).await;
+        assert!(!sweep.is_due(), "a round that took nothing out comes no further by ending");
+        advance(LONGEST_READING).await;
+        assert!(sweep.is_due());
+        sweep.end().await;
+    }
+}

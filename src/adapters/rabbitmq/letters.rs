@@ -57,6 +57,10 @@ const MOST_RENEWED: u64 = 2_000;
 /// When nothing comes for so long, the broker is asked whether there is anything left.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// After so many silences with nothing left there, somebody else took what is missing. A busy broker
+/// may be silent for a while with the last messages on their way.
+const LAST_SILENCE: u32 = 12;
+
 /// Between two looks at how many messages wait, until two are alike: those of a reading that just
 /// ended may still be on their way back.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -212,15 +216,14 @@ impl Held {
 
     /// What comes next over the channel; `None` when nothing is left.
     async fn deliver(&mut self) -> Result<Option<Delivery>, LettersError> {
-        let mut empty = false;
+        let mut empty = 0;
         loop {
             match timeout(SILENCE, self.consumers.next()).await {
                 Ok(Some(Ok(delivery))) => return Ok(Some(delivery)),
                 Ok(Some(Err(error))) => return Err(failed(error)),
                 Ok(None) => return Err(failed("the broker ended the reading")),
-                // Asked again after a silence, because a message may be on its way.
-                Err(_) if empty => return Ok(None),
-                Err(_) => empty = self.waiting().await? == 0,
+                Err(_) if empty >= LAST_SILENCE => return Ok(None),
+                Err(_) => empty = if self.waiting().await? == 0 { empty + 1 } else { 0 },
             }
         }
     }
