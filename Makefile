@@ -27,7 +27,7 @@ chaos: packages ## ten minutes in which everything goes wrong: 100,000 jobs, 4 w
 	cargo bench --locked --bench chaos
 
 measure: packages ## the figures of the README: the limit against the simulated provider, for 1 to 8 workers, with faults, the memory of a worker, validate, and one file without servers (about an hour)
-	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench memory --bench validate --bench embedded
+	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench memory --bench validate --bench embedded --bench dead
 
 picture: ## the pictures of the demo in the README, captured from a terminal; on a machine that is otherwise idle
 	PACELINE_DEMO_CAPTURE=$(CURDIR)/deploy/demo cargo test --locked --release --test demo a_stranger

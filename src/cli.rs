@@ -12,6 +12,7 @@ use crate::config::{self, ConfigErrors, Environment, Loaded};
 use crate::{logging, providers};
 
 mod config_cmd;
+mod dead;
 mod demo;
 mod generate;
 mod lines;
@@ -49,6 +50,7 @@ enum Command {
     Worker(worker::Args),
     Publish(publish::Args),
     Validate(validate::Args),
+    Dead(dead::Args),
     Status(status::Args),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
@@ -126,6 +128,7 @@ impl Command {
             Self::Worker(args) => worker::run(args, shared),
             Self::Publish(args) => publish::run(args, shared),
             Self::Validate(args) => validate::run(args, shared),
+            Self::Dead(args) => dead::run(args, shared),
             Self::Status(args) => status::run(args, shared),
             Self::Pause(args) => pause::pause(args, shared),
             Self::Resume(args) => pause::resume(args, shared),
