@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cli::numbers::{aligned, grouped, short};
 use crate::letters::{Dropped, Facts, Group, Listing, Replayed, Shown};
+use crate::numbers::{aligned, grouped, short};
 
 /// The longest detail of a row, in characters.
 const DETAIL: usize = 60;

@@ -1,7 +1,8 @@
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::ports::Usage;
+use crate::ports::{Pause, PauseCause, Usage};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

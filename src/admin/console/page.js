@@ -1,0 +1,305 @@
+"use strict";
+// Whatever comes from the worker is put into the page as text, never as markup.
+
+const EVERY = 2000;
+const $ = (id) => document.getElementById(id);
+
+function make(tag, text, classes) {
+  const element = document.createElement(tag);
+  if (text !== undefined && text !== null) element.textContent = String(text);
+  if (classes) element.className = classes;
+  return element;
+}
+const number = (n) => (n === null || n === undefined ? "?" : Number(n).toLocaleString("en-GB"));
+function span(seconds) {
+  if (seconds === null || seconds === undefined) return "?";
+  const s = Math.floor(seconds);
+  if (s < 60) return `${s}s`;
+  const two = (n, unit, m, of) => (n < 10 && m > 0 ? `${n}${unit}${m}${of}` : `${n}${unit}`);
+  if (s < 3600) return two(Math.floor(s / 60), "m", s % 60, "s");
+  if (s < 86400) return two(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "m");
+  return two(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
+}
+const clock = (text) => new Date(text).toLocaleString("en-GB", { hour12: false });
+const since = (text, longer, now) => text
+  ? `since ${clock(text)} (${span((Date.parse(now) - Date.parse(text)) / 1000)} ago)${longer ? ", or longer: it was so when this worker first looked" : ""}`
+  : "";
+
+// ---- asking ---------------------------------------------------------------------------------
+
+class Refused extends Error {
+  constructor(status, text) { super(text); this.status = status; }
+}
+async function ask(path, body) {
+  const options = { headers: { "paceline-console": "1" }, credentials: "same-origin", cache: "no-store" };
+  if (body !== undefined) {
+    options.method = "POST";
+    options.headers["content-type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Refused(0, "the worker does not answer: is it running?");
+  }
+  if (answer.status === 204) return null;
+  const value = await answer.json().catch(() => ({}));
+  if (!answer.ok) {
+    if (answer.status === 401 && path !== "/console/session") signedOut();
+    throw new Refused(answer.status, value.error || `answer ${answer.status}`);
+  }
+  return value;
+}
+let saidTimer;
+function say(text) {
+  $("said").textContent = text;
+  clearTimeout(saidTimer);
+  saidTimer = setTimeout(() => { $("said").textContent = ""; }, 8000);
+}
+function confirmed(title, text, yes) {
+  const dialog = $("ask");
+  $("ask-title").textContent = title;
+  $("ask-text").textContent = text;
+  $("ask-yes").textContent = yes;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true }));
+}
+
+// ---- signing in and out ----------------------------------------------------------------------
+
+function signedOut() {
+  clearTimeout(timer);
+  $("console").hidden = true;
+  $("sign-out").hidden = true;
+  $("live").textContent = "";
+  $("sign-in").hidden = false;
+}
+$("sign-in").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const field = $("token");
+  try {
+    await ask("/console/session", { token: field.value });
+    field.value = "";
+    $("sign-in-error").textContent = "";
+    await refresh();
+    $("main").focus();
+  } catch (error) {
+    $("sign-in-error").textContent = error.message;
+    field.focus();
+  }
+});
+$("sign-out").addEventListener("click", async () => {
+  await ask("/console/session/end", {}).catch(() => {});
+  signedOut();
+  $("token").focus();
+});
+
+// ---- the overview ----------------------------------------------------------------------------
+
+let timer;
+let last = null;
+async function refresh() {
+  clearTimeout(timer);
+  try {
+    last = await ask("/console/api/overview");
+    $("sign-in").hidden = true;
+    $("console").hidden = false;
+    $("sign-out").hidden = false;
+    $("live").textContent = `as of ${clock(last.at)}`;
+    $("live").className = "faint";
+    draw();
+  } catch (error) {
+    if (error.status === 401) return;
+    $("live").textContent = `not live: ${error.message}`;
+    $("live").className = "bad";
+    if ($("console").hidden) { $("sign-in").hidden = false; }
+  }
+  if (!document.hidden) timer = setTimeout(refresh, EVERY);
+}
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(timer);
+  if (!document.hidden && !$("console").hidden) refresh();
+});
+for (const id of ["find", "troubled"]) $(id).addEventListener("input", () => last && draw());
+
+// Replaces what changed only, so that focus and readers are left alone.
+function update(element, ...children) {
+  const fresh = make(element.tagName);
+  fresh.append(...children);
+  if (fresh.innerHTML !== element.innerHTML) element.replaceChildren(...fresh.childNodes);
+}
+
+const RANK = { paused: 0, unknown: 1, slow: 2, healthy: 3 };
+function draw() {
+  const count = (health) => last.accounts.filter((account) => account.health === health).length;
+  const tile = (name, value, kind) => {
+    const item = make("li", undefined, kind);
+    item.append(make("span", value, "n"), make("span", name, "faint"));
+    return item;
+  };
+  const trouble = (n, kind) => (n ? kind : "good");
+  update($("tiles"),
+    tile("accounts healthy", `${count("healthy")} of ${last.accounts.length}`, "good"),
+    tile("slow", count("slow"), trouble(count("slow"), "warn")),
+    tile("paused", count("paused"), trouble(count("paused"), "bad")),
+    tile("broker", last.broker ? "up" : "DOWN", last.broker ? "good" : "bad"),
+    tile("store", last.store ? "up" : "DOWN", last.store ? "good" : "bad"),
+    tile("delayed for a retry", number(last.delayed), ""),
+    tile("dead letters", number(last.deadLetters), trouble(last.deadLetters, "warn")));
+  const told = { broker: last.since.broker, store: last.since.store };
+  update($("problems"), ...last.problems.map((problem) => {
+    const which = problem.startsWith("the broker") ? told.broker : problem.startsWith("the store") ? told.store : null;
+    return make("li", which ? `${problem}. ${since(which, false, last.at)}` : problem);
+  }));
+  const part = $("find").value.trim().toLowerCase();
+  const shown = last.accounts
+    .filter((account) => account.account.toLowerCase().includes(part))
+    .filter((account) => !$("troubled").checked || account.health !== "healthy")
+    .sort((a, b) => RANK[a.health] - RANK[b.health] || a.account.localeCompare(b.account));
+  $("no-accounts").hidden = shown.length > 0;
+  drawAccounts(shown);
+}
+const cards = new Map();
+function drawAccounts(shown) {
+  const order = shown.map((account) => {
+    let card = cards.get(account.account);
+    if (!card) {
+      card = newCard(account.account);
+      cards.set(account.account, card);
+    }
+    drawCard(card, account);
+    return card.root;
+  });
+  const holder = $("accounts");
+  const same = order.length === holder.children.length && order.every((root, n) => holder.children[n] === root);
+  if (same) return;
+  const focused = document.activeElement;
+  holder.replaceChildren(...order);
+  if (focused && holder.contains(focused)) focused.focus();
+}
+function newCard(name) {
+  const root = make("article");
+  const id = `account-${name}`;
+  root.setAttribute("aria-labelledby", id);
+  const bar = make("div", undefined, "bar");
+  const title = make("h3", name);
+  title.id = id;
+  const badge = make("span", "", "badge");
+  const button = make("button");
+  button.type = "button";
+  button.addEventListener("click", () => toggle(name, button));
+  bar.append(title, badge, button);
+  const rest = make("div");
+  root.append(bar, rest);
+  return { root, badge, button, rest };
+}
+function drawCard(card, account) {
+  card.root.className = account.health;
+  if (card.badge.textContent !== account.health) card.badge.textContent = account.health;
+  card.badge.className = `badge ${account.health}`;
+  const paused = account.notes.some((note) => note.what !== "slow" && note.what !== "unseen" && note.what !== "unknown");
+  const word = paused ? "Resume" : "Pause";
+  if (card.button.textContent !== word) {
+    card.button.textContent = word;
+    card.button.setAttribute("aria-label", `${word} ${account.account}`);
+  }
+  update(card.rest, ...account.notes.map(drawNote), drawLanes(account), ...account.limits.filter(matters).map((limit) => drawUse(limit)), drawEnds(account));
+}
+const matters = (limit) => limit.limit === "main" || limit.windows.length > 0 && limit.usedLast60s > 0 || limit.paused !== null;
+function drawNote(note) {
+  const box = make("div", undefined, `note ${note.what}`);
+  box.append(make("strong", `${note.limit ? `${note.limit}: ` : ""}${note.text}`), make("p", note.remedy));
+  if (note.since) box.append(make("p", since(note.since, note.orLonger, last.at), "faint"));
+  return box;
+}
+function drawLanes(account) {
+  const table = make("table");
+  table.append(make("caption", `${account.provider}: what waits`));
+  const head = make("tr");
+  for (const [name, kind] of [["Lane", ""], ["Waiting", "num"], ["Oldest", "num"], ["Drained in", "num"]]) {
+    const cell = make("th", name, kind);
+    cell.scope = "col";
+    head.append(cell);
+  }
+  const body = make("tbody");
+  const row = (name, lane, drain) => {
+    const line = make("tr");
+    const title = make("th", name);
+    title.scope = "row";
+    const age = lane.waiting === 0 ? "–" : span(lane.oldestAgeSeconds);
+    line.append(title, make("td", number(lane.waiting), "num"), make("td", age, "num"), make("td", drain, "num"));
+    body.append(line);
+  };
+  row("jobs", account.jobs, "");
+  for (const limit of account.limits) {
+    const waits = Object.values(limit.lanes).some((lane) => lane.waiting !== 0);
+    if (limit.limit !== "main" && !waits) continue;
+    const drain = limit.paused && limit.drainSeconds === null ? "paused" : limit.drainSeconds === 0 ? "–" : span(limit.drainSeconds);
+    Object.entries(limit.lanes).forEach(([name, lane], n) => row(limit.limit === "main" ? name : `${name} (${limit.limit})`, lane, n === 0 ? drain : ""));
+  }
+  const top = make("thead");
+  top.append(head);
+  table.append(top, body);
+  return table;
+}
+function drawUse(limit) {
+  const minute = limit.windows.find((window) => window.seconds === 60);
+  const most = minute ? minute.requests : null;
+  const name = limit.limit === "main" ? "Limit" : `Limit ${limit.limit}`;
+  const used = `${name}: ${number(limit.usedLast60s)}${most ? ` of ${number(most)}` : ", no limit"} in 60 s`;
+  const charts = make("div", undefined, "charts");
+  charts.append(chart(used, limit.series.minute, 60, most), chart("the last hour", limit.series.hour, 3600, most));
+  return charts;
+}
+function chart(caption, points, reach, most) {
+  const known = points.filter(([, used]) => used !== null);
+  const top = Math.max(most || 0, ...known.map(([, used]) => used), 1) * 1.1;
+  const figure = make("figure");
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 100 40");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  const peak = known.length ? Math.max(...known.map(([, used]) => used)) : 0;
+  svg.setAttribute("aria-label", `${caption}; most ${peak} requests in 60 s${most ? `, limit ${most}` : ""}`);
+  const shape = (name, attributes) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    svg.append(element);
+  };
+  const x = (ago) => (100 * (1 - Math.min(ago, reach) / reach)).toFixed(1);
+  const y = (used) => (40 - (40 * used) / top).toFixed(1);
+  if (known.length) {
+    const line = known.map(([ago, used]) => `L${x(ago)} ${y(used)}`).join(" ");
+    shape("path", { class: "use", d: `M${x(known[0][0])} 41 ${line} L${x(known[known.length - 1][0])} 41 Z` });
+  }
+  if (most) shape("line", { class: "most", x1: 0, x2: 100, y1: y(most), y2: y(most) });
+  figure.append(make("figcaption", caption), svg);
+  return figure;
+}
+function drawEnds(account) {
+  const { byStatus, seconds } = account.ends;
+  const parts = Object.entries(byStatus).filter(([, n]) => n > 0).map(([status, n]) => `${number(n)} ${status}`);
+  const text = parts.length ? parts.join(", ") : "none";
+  return make("p", `Ended by this worker in the last ${span(Math.max(seconds, 1))}: ${text}`, "ends");
+}
+async function toggle(name, button) {
+  const wish = button.textContent;
+  const text = wish === "Pause"
+    ? "Nothing of this account is sent by any worker until it is resumed. Jobs are still taken in and wait; nothing is lost."
+    : "Every worker tries this account again. If what stopped it is not mended, it pauses again by itself.";
+  if (!(await confirmed(`${wish} ${name}?`, text, wish))) return;
+  button.disabled = true;
+  try {
+    const done = await ask(`/console/api/${wish.toLowerCase()}`, { account: name });
+    say(done.paused.length && wish === "Resume" ? done.paused.join(" ") : `${name} is ${wish.toLowerCase()}d for all workers.`);
+    await refresh();
+  } catch (error) {
+    say(`${name}: ${error.message}`);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+refresh();
