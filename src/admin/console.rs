@@ -2,14 +2,15 @@
 //! Off unless a token is configured.
 //!
 //! Reading order: `access` who may use it, `guard` what stands before every request, `history` what was
-//! seen before, `overview` what is shown. The page lies beside them; whatever comes from a job
+//! seen before, `overview` what is shown, `works` what is done with dead letters. The page lies beside them; whatever comes from a job
 //! reaches it as text alone.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -20,17 +21,20 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::config::ConsoleConfig;
+use crate::config::{Config, ConsoleConfig};
 use crate::metrics::Handle;
+use crate::ports::{DeadLetters, Publisher};
 use crate::status::{Left, Picture, Wish, pause_note};
 
 use access::Access;
 use history::{History, Sample};
+use works::{Refused, Works};
 
 mod access;
 mod guard;
 mod history;
 mod overview;
+mod works;
 
 /// What was seen is shown again for so long, whoever asks.
 const FRESH: Duration = Duration::from_millis(1_500);
@@ -43,6 +47,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long a wrong token is thought about.
 const WRONG: Duration = Duration::from_millis(500);
+
+/// How long a request waits for the end of the work that it began.
+const LOOKED_AT: Duration = Duration::from_secs(3);
 
 /// The largest body of a request, in bytes.
 const MOST_BODY: usize = 64 * 1024;
@@ -61,6 +68,15 @@ pub trait Desk: Send + Sync {
     /// # Errors
     /// When the store can't be used.
     async fn fulfil(&self, wish: Wish, account: &str) -> anyhow::Result<Option<Vec<Left>>>;
+    /// The configuration that is in force.
+    fn config(&self) -> Arc<Config>;
+    /// The dead letters.
+    ///
+    /// # Errors
+    /// When the file can't be used.
+    fn letters(&self) -> anyhow::Result<Arc<dyn DeadLetters>>;
+    /// Publishes what is replayed.
+    fn publisher(&self) -> Arc<dyn Publisher>;
 }
 
 /// The console, switched on.
@@ -78,6 +94,9 @@ struct Shared {
     handle: Handle,
     /// One look at a time: several pages must not multiply the questions to broker and store.
     seen: Mutex<Seen>,
+    works: Works,
+    /// Where dead letters that are dropped are kept.
+    dropped: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -89,8 +108,14 @@ struct Seen {
 /// The console's part of the listener, and what goes on beside it, for ever.
 pub(super) fn start(console: Console, handle: Handle) -> (Router, impl Future<Output = ()> + Send + use<>) {
     let Console { config, desk } = console;
-    let shared =
-        Arc::new(Shared { access: Access::new(&config.token), desk, handle, seen: Mutex::default() });
+    let shared = Arc::new(Shared {
+        access: Access::new(&config.token),
+        desk,
+        handle,
+        seen: Mutex::default(),
+        works: Works::new(),
+        dropped: config.dropped,
+    });
     (router(shared.clone()), keep_looking(shared))
 }
 
@@ -108,6 +133,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/console/api/overview", get(show))
         .route("/console/api/pause", post(pause))
         .route("/console/api/resume", post(resume))
+        .route("/console/api/dead", post(begin))
+        .route("/console/api/dead/{work}", get(far))
+        .route("/console/api/dead/{work}/stop", post(stop))
         .route("/console/api/{*rest}", any(nothing))
         .route_layer(known);
     Router::new()
@@ -207,7 +235,12 @@ impl Shared {
             *last = Some((now, picture));
         }
         let picture = last.as_ref().map(|(_, picture)| picture);
-        Ok(picture.map_or(Value::Null, |picture| overview::overview(picture, history, Instant::now())))
+        let mut all =
+            picture.map_or(Value::Null, |picture| overview::overview(picture, history, Instant::now()));
+        // Until it ends, the queue looks shorter than it is.
+        all["lettersUnderWay"] = json!(self.works.under_way());
+        all["canDrop"] = json!(self.dropped.is_some());
+        Ok(all)
     }
 }
 
@@ -237,6 +270,39 @@ async fn fulfil(shared: &Shared, wish: Wish, account: &str) -> Response {
         Ok(Ok(None)) => refused(StatusCode::NOT_FOUND, "there is no such account"),
         Ok(Err(error)) => refused(StatusCode::SERVICE_UNAVAILABLE, &format!("{error:#}")),
         Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "no answer from the store in time"),
+    }
+}
+
+/// Begins work on dead letters, and waits for its end for a moment. A `POST` also where it only looks:
+/// a broker hands the letters out meanwhile.
+async fn begin(State(shared): State<Arc<Shared>>, Json(wish): Json<works::Wish>) -> Response {
+    match shared.works.begin(shared.desk.clone(), shared.dropped.clone(), wish) {
+        Ok(id) => told(&shared, id, LOOKED_AT).await,
+        Err(Refused::Wish(text)) => refused(StatusCode::UNPROCESSABLE_ENTITY, text),
+        Err(Refused::Busy(work)) => {
+            let error = "somebody is at work on the dead letters; one piece of work is done at a time";
+            (StatusCode::CONFLICT, Json(json!({ "error": error, "underWay": work }))).into_response()
+        }
+    }
+}
+
+/// How far it is.
+async fn far(State(shared): State<Arc<Shared>>, Path(id): Path<u64>) -> Response {
+    told(&shared, id, Duration::ZERO).await
+}
+
+async fn stop(State(shared): State<Arc<Shared>>, Path(id): Path<u64>) -> Response {
+    if !shared.works.stop(id) {
+        return refused(StatusCode::NOT_FOUND, "that is not under way");
+    }
+    told(&shared, id, LOOKED_AT).await
+}
+
+async fn told(shared: &Shared, id: u64, patience: Duration) -> Response {
+    match shared.works.wait(id, patience).await {
+        Some((work, true)) => Json(work).into_response(),
+        Some((work, false)) => (StatusCode::ACCEPTED, Json(work)).into_response(),
+        None => refused(StatusCode::NOT_FOUND, "nothing is known of that"),
     }
 }
 

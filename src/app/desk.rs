@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
 
 use super::generations::Present;
-use super::{Onlookers, onlookers};
+use super::{Onlookers, dead_letters, onlookers};
 use crate::admin::Desk;
 use crate::config::{Account, Config};
+use crate::ports::{DeadLetters, Publisher};
 use crate::status::{Left, Picture, Wish, fulfil, left_of};
 
 /// The console's view of broker and store, by connections of its own.
@@ -21,10 +22,6 @@ pub(super) struct ConsoleDesk {
 impl ConsoleDesk {
     pub(super) fn new(present: watch::Receiver<Present>) -> Self {
         Self { present, standing: Mutex::default() }
-    }
-
-    fn config(&self) -> Arc<Config> {
-        self.present.borrow().config.clone()
     }
 }
 
@@ -60,5 +57,17 @@ impl Desk for ConsoleDesk {
         let store = connected(&mut standing, &config).await?.store();
         fulfil(wish, account, store).await?;
         Ok(Some(left_of(account, store).await))
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.present.borrow().config.clone()
+    }
+
+    fn letters(&self) -> anyhow::Result<Arc<dyn DeadLetters>> {
+        dead_letters(&self.config())
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        self.present.borrow().publisher.clone()
     }
 }

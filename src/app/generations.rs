@@ -16,6 +16,7 @@ use crate::adapters::rabbitmq::DeclareError;
 use crate::adapters::system::SystemChance;
 use crate::admin::{Observed, Readiness};
 use crate::config::Config;
+use crate::ports::Publisher;
 use crate::worker::{Stage, Worker};
 
 /// A worker of one configuration, with connections of its own.
@@ -46,7 +47,8 @@ impl Generation {
     }
 
     fn present(&self) -> Present {
-        Present { worker: self.worker.clone(), config: Arc::new(self.config.clone()) }
+        let publisher = self.servers.publisher();
+        Present { worker: self.worker.clone(), config: Arc::new(self.config.clone()), publisher }
     }
 
     fn is_embedded(&self) -> bool {
@@ -62,6 +64,8 @@ pub(super) struct Present {
     worker: Arc<Worker>,
     /// What it was made of.
     pub(super) config: Arc<Config>,
+    /// What it publishes by.
+    pub(super) publisher: Arc<dyn Publisher>,
 }
 
 /// One that works.

@@ -110,6 +110,8 @@ async function refresh() {
     $("live").textContent = `as of ${clock(last.at)}`;
     $("live").className = "faint";
     draw();
+    drawChoices();
+    if (!searched && last.deadLetters > 0 && last.deadLetters <= 10000) search();
   } catch (error) {
     if (error.status === 401) return;
     $("live").textContent = `not live: ${error.message}`;
@@ -147,7 +149,7 @@ function draw() {
     tile("broker", last.broker ? "up" : "DOWN", last.broker ? "good" : "bad"),
     tile("store", last.store ? "up" : "DOWN", last.store ? "good" : "bad"),
     tile("delayed for a retry", number(last.delayed), ""),
-    tile("dead letters", number(last.deadLetters), trouble(last.deadLetters, "warn")));
+    lettersTile(tile));
   const told = { broker: last.since.broker, store: last.since.store };
   update($("problems"), ...last.problems.map((problem) => {
     const which = problem.startsWith("the broker") ? told.broker : problem.startsWith("the store") ? told.store : null;
@@ -160,6 +162,13 @@ function draw() {
     .sort((a, b) => RANK[a.health] - RANK[b.health] || a.account.localeCompare(b.account));
   $("no-accounts").hidden = shown.length > 0;
   drawAccounts(shown);
+}
+let lettersBefore = null;
+function lettersTile(tile) {
+  // While letters are read the queue looks shorter than it is.
+  if (last.lettersUnderWay) return tile("dead letters, being read", lettersBefore === null ? "…" : number(lettersBefore), "warn");
+  lettersBefore = last.deadLetters;
+  return tile("dead letters", number(last.deadLetters), last.deadLetters ? "warn" : "good");
 }
 const cards = new Map();
 function drawAccounts(shown) {
@@ -300,6 +309,177 @@ async function toggle(name, button) {
   } finally {
     button.disabled = false;
   }
+}
+
+// ---- dead letters ----------------------------------------------------------------------------
+
+const REASONS = ["invalid", "rejected", "exhausted", "uncertain", "poison"];
+let searched = false;
+let wanted = {};
+let letters = [];
+const chosen = new Set();
+
+function drawChoices() {
+  const fill = (select, names) => {
+    if (select.options.length === names.length + 1) return;
+    const before = select.value;
+    const options = names.map((name) => { const option = make("option", name); option.value = name; return option; });
+    select.replaceChildren(select.options[0], ...options);
+    select.value = names.includes(before) ? before : "";
+  };
+  fill($("by-account"), last.accounts.map((account) => account.account));
+  fill($("by-reason"), REASONS);
+  $("drop-all").hidden = $("drop-some").hidden = !last.canDrop;
+  $("no-drop").hidden = last.canDrop;
+}
+function asked() {
+  const list = (id) => ($(id).value.trim() ? [$(id).value.trim()] : []);
+  const all = { accounts: list("by-account"), reasons: list("by-reason"), operations: list("by-operation"), detail: $("by-detail").value.trim() };
+  if ($("by-age").value) all.newerThanSeconds = Number($("by-age").value);
+  return all;
+}
+// Begins a piece of work and follows it to its end; what came of it, or null where it failed.
+async function follow(wish, verb) {
+  const line = $("work");
+  try {
+    let work = await ask("/console/api/dead", wish);
+    while (work.state === "running" || work.state === "waiting") {
+      line.textContent = work.state === "waiting"
+        ? "Another command is at work on the dead letters; waiting for its end."
+        : `${verb}: ${number(work.examined)} of ${number(work.total)} looked at, ${number(work.done)} done`;
+      $("stop").hidden = false;
+      $("stop").dataset.work = work.work;
+      await new Promise((next) => setTimeout(next, 500));
+      work = await ask(`/console/api/dead/${work.work}`);
+    }
+    line.className = work.error ? "bad" : "";
+    line.textContent = work.error || "";
+    return work.error ? null : work;
+  } catch (error) {
+    line.className = "bad";
+    line.textContent = error.message;
+    return null;
+  } finally {
+    $("stop").hidden = true;
+  }
+}
+$("stop").addEventListener("click", () => ask(`/console/api/dead/${$("stop").dataset.work}/stop`, {}).catch((error) => say(error.message)));
+$("search").addEventListener("submit", (event) => { event.preventDefault(); search(); });
+async function search() {
+  searched = true;
+  wanted = asked();
+  await page();
+}
+async function page(after) {
+  const work = await follow({ what: "list", wanted, limit: 50, ...(after ? { after } : {}) }, "Reading");
+  if (!work) return;
+  const listing = work.result;
+  if (!after) { letters = []; chosen.clear(); }
+  letters.push(...listing.letters);
+  $("found").hidden = false;
+  $("more").hidden = !listing.next;
+  $("more").dataset.next = listing.next || "";
+  $("work").textContent = `${number(listing.total)} dead letters, ${number(listing.matched)} match${listing.stopped ? "; stopped before all were looked at" : ""}.`;
+  $("groups").replaceChildren(listing.groups.length ? tableOf("By reason", ["Count", "Account", "Operation", "Reason", "Oldest", "Newest"], listing.groups.map((group) =>
+    [number(group.count), group.account || "–", group.operation || "–", group.reason || "–", when(group.oldest), when(group.newest)])) : make("p", "None match."));
+  drawLetters();
+}
+$("more").addEventListener("click", () => page($("more").dataset.next));
+const when = (text) => (text ? clock(text) : "?");
+function tableOf(caption, names, rows) {
+  const table = make("table");
+  table.append(make("caption", caption));
+  const head = make("thead");
+  const line = make("tr");
+  for (const name of names) { const cell = make("th", name); cell.scope = "col"; line.append(cell); }
+  head.append(line);
+  const body = make("tbody");
+  for (const row of rows) {
+    const line = make("tr");
+    for (const cell of row) line.append(cell instanceof Node ? cell : make("td", cell));
+    body.append(line);
+  }
+  table.append(head, body);
+  return table;
+}
+function drawLetters() {
+  const rows = letters.map((letter) => {
+    const choose = make("td");
+    const box = make("input");
+    box.type = "checkbox";
+    box.checked = chosen.has(letter.deadId);
+    box.setAttribute("aria-label", `Select ${letter.deadId}`);
+    box.addEventListener("change", () => { box.checked ? chosen.add(letter.deadId) : chosen.delete(letter.deadId); drawChosen(); });
+    choose.append(box);
+    const see = make("td");
+    const button = make("button", "View");
+    button.type = "button";
+    button.setAttribute("aria-label", `View ${letter.deadId}`);
+    button.addEventListener("click", () => view(letter.deadId));
+    see.append(button);
+    return [choose, when(letter.deadAt), letter.account || "–", letter.operation, letter.reason || "–", letter.transactionId || "–", make("td", letter.detail, "detail"), see];
+  });
+  $("letters").hidden = rows.length === 0;
+  $("letters").replaceChildren(tableOf("Newest first", ["Select", "Died", "Account", "Operation", "Reason", "Delivery", "Detail", "Look"], rows));
+  $("replay-all").disabled = $("drop-all").disabled = rows.length === 0;
+  drawChosen();
+}
+function drawChosen() {
+  $("replay-some").disabled = $("drop-some").disabled = chosen.size === 0;
+}
+async function view(id) {
+  const work = await follow({ what: "show", id }, "Looking for it");
+  if (!work) return;
+  const shown = work.result;
+  const list = make("dl");
+  const entry = (name, value) => { if (value !== null && value !== undefined && value !== "") list.append(make("dt", name), make("dd", value)); };
+  entry("id", shown.deadId);
+  entry("account", shown.account);
+  entry("operation", shown.operation);
+  entry("delivery", shown.transactionId);
+  entry("reason", shown.reason);
+  entry("detail", shown.detail);
+  entry("published", shown.publishedAt && clock(shown.publishedAt));
+  entry("died", shown.deadAt && clock(shown.deadAt));
+  entry("attempts", shown.attempts);
+  entry("first attempt", shown.firstAttemptAt && clock(shown.firstAttemptAt));
+  for (const tried of shown.history) entry("tried", `${clock(tried.at)} ${tried.result}`);
+  entry("reply to", shown.replyTo);
+  entry("trace", shown.traceparent);
+  const job = shown.job ? JSON.stringify(shown.job, null, 2) : `The body (${number(shown.bytes)} bytes) is no JSON object.`;
+  $("letter-body").replaceChildren(list, make("h3", "Job, credentials and recipients masked"), make("pre", job));
+  $("letter").showModal();
+}
+async function take(what, all) {
+  const ids = [...chosen];
+  const wish = { what, all, wanted: all ? wanted : { ids } };
+  let count = ids.length;
+  if (all) {
+    // What is confirmed is what matches now.
+    const work = await follow({ what: "list", wanted, limit: 0 }, "Counting");
+    if (!work) return;
+    count = work.result.matched;
+  }
+  const letter = `${number(count)} dead letter${count === 1 ? "" : "s"}`;
+  const replays = what === "replay";
+  const text = replays
+    ? "Each is published to its account's queue again and passes the limiter like any job. One that is uncertain may reach its receiver a second time."
+    : "They are taken out for good, and kept in a file on the worker's machine first.";
+  if (!(await confirmed(`${replays ? "Replay" : "Drop"} ${letter}?`, text, replays ? "Replay" : "Drop"))) return;
+  const work = await follow(wish, replays ? "Replaying" : "Dropping");
+  if (!work) return;
+  const done = work.result;
+  const stays = work.stays.map((stay) => ` ${stay.deadId} stays: ${stay.why}.`).join("");
+  const told = (replays
+    ? `${number(done.replayed)} replayed, ${number(done.stay)} stay, ${number(done.failed)} failed.`
+    : `${number(done.dropped)} dropped${done.file ? `, kept in ${done.file}` : ""}.`) + (done.stopped ? " Stopped before all were looked at." : "") + stays;
+  await page();
+  $("work").textContent = `${told} ${$("work").textContent}`;
+  refresh();
+}
+for (const what of ["replay", "drop"]) {
+  $(`${what}-some`).addEventListener("click", () => take(what, false));
+  $(`${what}-all`).addEventListener("click", () => take(what, true));
 }
 
 refresh();

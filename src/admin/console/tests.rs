@@ -44,6 +44,19 @@ impl Desk for Fake {
         let pause = Pause { cause: PauseCause::Operator, wait: Duration::from_secs(1) };
         Ok(Some(if wish == Wish::Pause { vec![(None, pause)] } else { vec![] }))
     }
+
+    fn config(&self) -> Arc<Config> {
+        let environment = crate::config::Environment::default();
+        Arc::new(crate::config::load_text("", None, &environment, &crate::providers::ALL).unwrap().config)
+    }
+
+    fn letters(&self) -> anyhow::Result<Arc<dyn DeadLetters>> {
+        anyhow::bail!("no letters here")
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        unreachable!("nothing is replayed")
+    }
 }
 
 struct Page {
@@ -215,6 +228,24 @@ async fn many_pages_ask_broker_and_store_once() {
     tokio::time::advance(FRESH).await;
     page.get("/console/api/overview", &[("cookie", &cookie)]).await;
     assert_eq!(*page.desk.looks.lock().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn work_on_dead_letters_is_told_to_its_end() {
+    let page = Page::new();
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("authorization", bearer.as_str())];
+    let ask = async |body: Value| page.ask(Method::POST, "/console/api/dead", &headers, body).await;
+    let (status, _, text) = ask(json!({"what": "list"})).await;
+    let work: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &work["state"], &work["error"]), (200, &json!("failed"), &json!("no letters here")));
+    let again = page.get("/console/api/dead/1", &headers).await;
+    assert_eq!((again.0, again.2), (200, text));
+    assert_eq!(ask(json!({"what": "drop", "all": true})).await.0, 422);
+    assert_eq!(ask(json!({"what": "burn"})).await.0, 422);
+    assert_eq!(page.get("/console/api/dead/9", &headers).await.0, 404);
+    assert_eq!(page.post("/console/api/dead/1/stop", &headers, Value::Null).await, 404);
+    assert_eq!(page.post("/console/api/dead", &[], json!({"what": "list"})).await, 401);
 }
 
 #[test]
