@@ -137,7 +137,8 @@ pub struct World {
     expected: usize,
     logs: Vec<PathBuf>,
     finished: bool,
-    twice_allowed: usize,
+    /// How many deliveries may be accepted twice, once any may.
+    twice_allowed: Option<usize>,
     letters_taken: usize,
 }
 
@@ -187,7 +188,7 @@ impl World {
             expected: 0,
             logs: Vec::new(),
             finished: false,
-            twice_allowed: 0,
+            twice_allowed: None,
             letters_taken: 0,
         };
         if world.file.is_none() {
@@ -405,7 +406,7 @@ impl World {
         self.assert_dead_letters_match().await;
         self.assert_no_open_claims().await;
         let twice = self.provider.summary().accepted_twice;
-        assert!(twice.len() <= self.twice_allowed, "accepted twice: {twice:?}\n{}", self.logs());
+        assert!(twice.len() <= self.twice_allowed.unwrap_or(0), "accepted twice: {twice:?}\n{}", self.logs());
         self.assert_no_secrets();
         self.finished = true;
     }
@@ -441,9 +442,10 @@ impl World {
 
     /// Says that so many deliveries may be accepted twice: those under way when the store lost its
     /// data, where the provider does not know them again, and those of an account that asks for it.
-    /// Nothing else is forgiven.
+    /// Nothing else is forgiven. From now on a receipt that repeats may tell another message code; how
+    /// many deliveries it are may be said later.
     pub fn may_be_taken_twice(&mut self, deliveries: usize) {
-        self.twice_allowed += deliveries;
+        *self.twice_allowed.get_or_insert(0) += deliveries;
     }
 
     /// How many receipts came again.
@@ -461,7 +463,7 @@ impl World {
                 again.push(id);
             }
         }
-        assert!(again.len() <= self.twice_allowed, "delivered twice: {again:?}");
+        assert!(again.len() <= self.twice_allowed.unwrap_or(0), "delivered twice: {again:?}");
     }
 
     async fn assert_dead_letters_match(&self) {
@@ -529,11 +531,11 @@ impl World {
 
     async fn collect_some(&mut self, most: u16) {
         if let Some(file) = &mut self.file {
-            self.receipts.take_from(file, self.twice_allowed > 0);
+            self.receipts.take_from(file, self.twice_allowed.is_some());
             return;
         }
         let Ok(channel) = self.channel().await else { return };
-        let _ = self.receipts.take_in(&channel, most, self.twice_allowed > 0).await;
+        let _ = self.receipts.take_in(&channel, most, self.twice_allowed.is_some()).await;
         let _ = channel.close(200, "done".into()).await;
     }
 
