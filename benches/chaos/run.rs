@@ -121,7 +121,7 @@ pub async fn run(plan: Plan) -> (Outcome, World) {
     let ends = tally(&world, before);
     let repeats = world.repeats();
     world.expect_more(counts.ended_across_a_loss.len());
-    world.may_be_taken_twice(counts.resent + counts.across_a_loss);
+    world.may_be_taken_twice(counts.resent + counts.across_a_loss.max(counts.delivered_across_a_loss));
     let outcome = Outcome {
         plan,
         counts,

@@ -195,6 +195,20 @@ fn an_end_too_many_is_excused_by_a_loss_between_the_ends() {
 }
 
 #[test]
+fn what_is_told_as_delivered_on_both_sides_of_a_loss_is_counted() {
+    for (told, lost_at, expected) in [
+        (&["delivered", "delivered"][..], &[1][..], 1),
+        (&["delivered", "delivered"], &[], 0),
+        (&["delivered", "delivered"], &[3], 0),
+        (&["delivered", "duplicate"], &[1], 0),
+        (&["delivered"], &[1], 0),
+    ] {
+        let counts = counts_of("shop", told.len(), told, &[1], lost_at);
+        assert_eq!(counts.delivered_across_a_loss, expected, "{told:?} {lost_at:?}");
+    }
+}
+
+#[test]
 fn an_end_of_what_nobody_published_is_invented() {
     let ends = BTreeMap::from([(key("shop", "b"), ends(&["dead poison"]))]);
     let nothing = BTreeSet::new();

@@ -58,6 +58,8 @@ pub struct Counts {
     pub resent: usize,
     /// Taken before and after the store lost its data.
     pub across_a_loss: usize,
+    /// Told as delivered before and after it: also what was published twice, or pushes nothing.
+    pub delivered_across_a_loss: usize,
 }
 
 /// What the counts are made from.
@@ -89,6 +91,10 @@ pub fn judge(evidence: &Evidence<'_>) -> Counts {
     }
     for (delivery, ends) in evidence.ends {
         let told = ends.iter().any(|end| end.status == "delivered");
+        let delivered: Vec<Duration> =
+            ends.iter().filter(|end| end.status == "delivered").map(|end| end.at).collect();
+        let lost_between = evidence.losses.iter().any(|loss| loss.is_within(&delivered));
+        counts.delivered_across_a_loss += usize::from(delivered.len() > 1 && lost_between);
         if told && !times.contains_key(delivery) && !evidence.pushes_nothing.contains(delivery) {
             counts.untaken.push(delivery.clone());
         }
