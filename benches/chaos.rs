@@ -60,8 +60,13 @@ fn main() -> ExitCode {
         workers: given("PACELINE_CHAOS_WORKERS", 4).max(1),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let figures = runtime.block_on(async { report::figures(&run::run(plan).await) });
-    println!("\n{}", table(&figures));
+    let figures = runtime.block_on(async {
+        let (outcome, world) = run::run(plan).await;
+        let figures = report::figures(&outcome);
+        println!("\n{}", table(&figures));
+        world.finish().await;
+        figures
+    });
     if all_hold(&figures) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -4,20 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use async_trait::async_trait;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::adapters::embedded::{Embedded, EmbeddedSettings, Role};
 use crate::adapters::http::HttpWire;
 use crate::adapters::rabbitmq::{self, Onlooker, RabbitMq};
 use crate::adapters::redis::{RedisStore, StoreSettings};
 use crate::adapters::system::{SystemChance, SystemClock};
-use crate::admin::{self, Observed, Readiness};
+use crate::admin;
+use crate::app::generations::{Generation, Generations};
 use crate::config::{Config, QueueConfig};
 use crate::metrics;
 use crate::ports::{Claims, Permits, Place, Publisher, Queue, Sightings};
-use crate::worker::{Manner, Ports, Stage, Worker};
+use crate::worker::{Manner, Ports, Stage};
+
+mod generations;
 
 /// How often recorded histogram values are folded, so that memory stays flat while nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -36,29 +38,34 @@ pub struct BrokerObject {
     pub detail: String,
 }
 
-/// Runs a worker until `stage` says to drain, then drains.
+/// Runs a worker until `stage` says to drain, then drains. A worker of each configuration that comes
+/// by `configs` takes over from the one before it; their `[queue]`, `[store]` and `[admin]` are those
+/// of the first.
 ///
 /// # Errors
 /// When something at the broker has another form than paceline needs, the store refuses the
 /// address or lacks a right, or the admin listener can't be opened. A server that is merely down
 /// is waited for.
-pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow::Result<()> {
+pub async fn run_worker(
+    config: Config,
+    stage: watch::Receiver<Stage>,
+    configs: mpsc::Receiver<Config>,
+) -> anyhow::Result<()> {
     let handle = metrics::install()?;
-    let chance = Arc::new(SystemChance);
+    let admin = config.admin;
     // First, so that a second worker on one file learns of the first one, not of its port.
-    let servers = Servers::of(&config, chance.clone()).await?;
-    let listener = match config.admin {
+    let first = Generation::new(config).await?;
+    let listener = match admin {
         Some(address) => Some(admin::bind(address).await?),
         None => None,
     };
-    let ports = servers.ports(&config, chance)?;
-    let worker = Worker::new(ports, manner(&config), &config.accounts, stage.clone());
+    let generations = Generations::start(first, stage);
     let upkeep = tokio::spawn(keep_up(handle.clone()));
     let (ended, end) = watch::channel(false);
-    let serving = listener.map(|listener| {
-        tokio::spawn(admin::serve(listener, handle, Arc::new(Watched(worker.clone())), until_true(end)))
-    });
-    let worked = run_until_refused(worker, &servers, stage).await;
+    let observed = Arc::new(generations.observed());
+    let serving =
+        listener.map(|listener| tokio::spawn(admin::serve(listener, handle, observed, until_true(end))));
+    let worked = generations.run(configs).await;
     // Nobody listening any more is fine.
     let _ = ended.send(true);
     if let Some(serving) = serving {
@@ -66,25 +73,6 @@ pub async fn run_worker(config: Config, stage: watch::Receiver<Stage>) -> anyhow
     }
     upkeep.abort();
     worked
-}
-
-/// Runs the worker, unless the broker turns out to hold something that paceline can't work with.
-async fn run_until_refused(
-    worker: Arc<Worker>,
-    servers: &Servers,
-    mut stage: watch::Receiver<Stage>,
-) -> anyhow::Result<()> {
-    let running = tokio::spawn(worker.run());
-    let started = tokio::select! {
-        started = servers.started() => started,
-        _ = stage.wait_for(|stage| *stage != Stage::Running) => Ok(()),
-    };
-    if let Err(refused) = started {
-        running.abort();
-        servers.queue().close().await;
-        return Err(refused).context("the worker can't start");
-    }
-    running.await.context("the worker failed")
 }
 
 async fn keep_up(handle: metrics::Handle) {
@@ -97,24 +85,6 @@ async fn keep_up(handle: metrics::Handle) {
 async fn until_true(mut flag: watch::Receiver<bool>) {
     // A sender that is gone has nothing more to say: that is an end too.
     let _ = flag.wait_for(|set| *set).await;
-}
-
-/// The worker as the admin listener sees it.
-struct Watched(Arc<Worker>);
-
-#[async_trait]
-impl Observed for Watched {
-    fn alive(&self) -> bool {
-        self.0.alive()
-    }
-
-    async fn ready(&self) -> Readiness {
-        self.0.ready().await
-    }
-
-    async fn refresh(&self) {
-        self.0.refresh().await;
-    }
 }
 
 /// What a worker keeps its messages and claims in.

@@ -15,6 +15,7 @@ mod config_cmd;
 mod demo;
 mod lines;
 mod numbers;
+mod pause;
 mod progress;
 mod publish;
 mod schema;
@@ -48,6 +49,8 @@ enum Command {
     Publish(publish::Args),
     Validate(validate::Args),
     Status(status::Args),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
     Topology(topology::Args),
     Simulate(simulate::Args),
     Schema(schema::Args),
@@ -122,6 +125,8 @@ impl Command {
             Self::Publish(args) => publish::run(args, shared),
             Self::Validate(args) => validate::run(args, shared),
             Self::Status(args) => status::run(args, shared),
+            Self::Pause(args) => pause::pause(args, shared),
+            Self::Resume(args) => pause::resume(args, shared),
             Self::Topology(args) => topology::run(args, shared),
             Self::Simulate(args) => block_on(async {
                 simulate::run(args.clone()).await?;

@@ -144,7 +144,7 @@ pub struct Config {
 }
 
 /// `[queue]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueConfig {
     /// Addresses of the broker's nodes, tried in turn. They may hold a password.
     pub urls: Vec<Secret>,
@@ -163,7 +163,7 @@ pub struct QueueConfig {
 }
 
 /// `[store]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
     /// Address of Redis. It may hold a password.
     pub url: Secret,

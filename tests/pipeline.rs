@@ -9,6 +9,8 @@ mod forged;
 mod hostile;
 mod operations;
 mod outcomes;
+mod pausing;
 mod producers;
+mod reloading;
 mod status;
 mod times;

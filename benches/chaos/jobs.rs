@@ -69,8 +69,9 @@ impl Draw {
 
     fn several(&mut self, id: &str, priority: &str) -> (Value, Vec<String>) {
         let pieces = self.rng.random_range(2..6);
-        // Half of them have one that the provider refuses.
-        let faulty = self.rng.random_range(0..pieces * 2);
+        // An eighth of them have one that the provider refuses, and with it whatever shares its
+        // request and comes behind it: more of them, and the limit is spent on little else.
+        let faulty = self.rng.random_range(0..pieces * 8);
         let piece = |n: u32| {
             let content = if n == faulty { "faulty" } else { "fine" };
             notification(&format!("{content} {id} {n}"), json!({"users": [format!("user-{id}-{n}")]}))

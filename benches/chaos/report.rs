@@ -18,6 +18,10 @@ pub fn figures(outcome: &Outcome) -> Vec<Figure> {
     figures.extend([
         none("lost: published and without an end", &counts.lost),
         none("ended more often than published", &counts.invented),
+        Figure::told(
+            "ended more often than published, before and after the store lost its data",
+            counts.ended_across_a_loss.len().to_string(),
+        ),
         none("told as delivered, and never accepted", &counts.untaken),
         none("accepted, and told as neither delivered nor uncertain", &counts.untold),
         none("accepted twice", &counts.twice),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use paceline::simulator::{DeliveryOutcome, Entry, Summary, fingerprint};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -77,8 +78,9 @@ const CHUNK: u64 = 40;
 /// wait of a retry, a provider's duplicate window and a lease.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Runs it.
-pub async fn run(plan: Plan) -> Outcome {
+/// Runs it. Of the world that is left it is still to be asserted that all is in order: after the
+/// outcome was told, because that tells what is not.
+pub async fn run(plan: Plan) -> (Outcome, World) {
     eprintln!(
         "PACELINE_CHAOS_SEED={}: {} jobs, {} workers, trouble for {} s",
         plan.seed,
@@ -112,14 +114,26 @@ pub async fn run(plan: Plan) -> Outcome {
     world.wait_for_ends_within(before + deliveries, PATIENCE).await;
     let drained_in = calm.elapsed();
     let load = machine_load();
+    world.come_to_rest().await;
     let summary = world.provider.summary();
     assert_eq!(summary.dropped, 0, "the ledger must hold all that arrived");
     let counts = counts(&world, &published, &troubles);
     let ends = tally(&world, before);
     let repeats = world.repeats();
-    world.was_resent(counts.resent + counts.across_a_loss + counts.twice.len());
-    world.finish().await;
-    Outcome { plan, counts, ends, deliveries, repeats, troubles: troubles.counts, summary, drained_in, load }
+    world.expect_more(counts.ended_across_a_loss.len());
+    world.may_be_taken_twice(counts.resent + counts.across_a_loss);
+    let outcome = Outcome {
+        plan,
+        counts,
+        ends,
+        deliveries,
+        repeats,
+        troubles: troubles.counts,
+        summary,
+        drained_in,
+        load,
+    };
+    (outcome, world)
 }
 
 /// What was published so far.
@@ -220,6 +234,7 @@ fn tell(world: &World, elapsed: Duration, trouble: Trouble, published: &Publishe
 
 fn counts(world: &World, published: &Published, troubles: &Troubles) -> Counts {
     let jobs = published.jobs.lock().expect("the producer has ended");
+    let began = Timestamp::now() - world.provider.now();
     let mut ends: BTreeMap<Key, Vec<End>> = BTreeMap::new();
     for receipt in world.receipts() {
         let text = |key: &str| receipt[key].as_str().map(str::to_owned);
@@ -227,7 +242,10 @@ fn counts(world: &World, published: &Published, troubles: &Troubles) -> Counts {
         if is_subject(&id) {
             continue;
         }
-        let end = End { status: text("status").unwrap_or_default(), reason: text("reason") };
+        let settled =
+            text("settledAt").and_then(|at| at.parse::<Timestamp>().ok()).expect("a receipt's time");
+        let at = settled.duration_since(began).try_into().unwrap_or_default();
+        let end = End { status: text("status").unwrap_or_default(), reason: text("reason"), at };
         ends.entry((text("account").unwrap_or_default(), id)).or_default().push(end);
     }
     judge(&Evidence {

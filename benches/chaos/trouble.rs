@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::proxy::{Cut, Flow, Proxy};
 use crate::support::world::{World, signal};
+use crate::verdicts::Loss;
 
 /// A part of the system that something can be wrong with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,10 +132,6 @@ impl Trouble {
     }
 }
 
-/// About how many deliveries a worker holds, of all accounts: so many of them may be sent twice
-/// because the store lost its data.
-const IN_HAND: usize = 500;
-
 /// How long connections may take to be cut, before others are let through.
 const CUT: Duration = Duration::from_millis(50);
 
@@ -155,7 +152,7 @@ pub struct Troubles {
     /// How often each came.
     pub counts: BTreeMap<Trouble, usize>,
     /// When the store lost its data, by the simulator's clock.
-    pub losses: Vec<Duration>,
+    pub losses: Vec<Loss>,
 }
 
 impl Troubles {
@@ -261,9 +258,9 @@ impl Troubles {
                 Some((self.millis(500..8_000), Remedy::Thaw))
             }
             Trouble::StoreLostItsData => {
+                let begun = world.provider.now();
                 world.redis.restart_empty().await;
-                self.losses.push(world.provider.now());
-                world.store_was_lost(world.workers.len() * IN_HAND);
+                self.losses.push(Loss { begun, over: world.provider.now() });
                 None
             }
             Trouble::ProviderAway => {

@@ -8,7 +8,7 @@ use figures::{
     spread_of, table, utilisation,
 };
 
-use verdicts::{Counts, End, Evidence, Key, Taken, judge};
+use verdicts::{Counts, End, Evidence, Key, Loss, Taken, judge};
 
 mod figures;
 mod verdicts;
@@ -123,18 +123,25 @@ fn key(account: &str, id: &str) -> Key {
     (account.to_owned(), id.to_owned())
 }
 
+/// Ends, told a millisecond after another.
 fn ends(of: &[&str]) -> Vec<End> {
-    let end = |text: &&str| {
+    let end = |(text, at): (&&str, u64)| {
         let (status, reason) =
             text.split_once(' ').map_or((*text, None), |(status, reason)| (status, Some(reason)));
-        End { status: status.to_owned(), reason: reason.map(str::to_owned) }
+        End { status: status.to_owned(), reason: reason.map(str::to_owned), at: Duration::from_millis(at) }
     };
-    of.iter().map(end).collect()
+    of.iter().zip(1..).map(end).collect()
+}
+
+/// Losses that took half a millisecond.
+fn losses(at: &[u64]) -> Vec<Loss> {
+    let begun = |at: Duration| Loss { begun: at, over: at + Duration::from_micros(500) };
+    all(at).into_iter().map(begun).collect()
 }
 
 /// The counts of one delivery of an account: how often it was published, how it ended, when it was
 /// taken, and when the store lost its data.
-fn counts_of(account: &str, times: usize, told: &[&str], taken: &[u64], losses: &[u64]) -> Counts {
+fn counts_of(account: &str, times: usize, told: &[&str], taken: &[u64], lost_at: &[u64]) -> Counts {
     let id = key(account, "a");
     let published = BTreeMap::from([(id.clone(), times)]);
     let ends = if told.is_empty() { BTreeMap::new() } else { BTreeMap::from([(id.clone(), ends(told))]) };
@@ -144,7 +151,7 @@ fn counts_of(account: &str, times: usize, told: &[&str], taken: &[u64], losses: 
         ends: &ends,
         taken: &taken,
         pushes_nothing: &BTreeSet::new(),
-        losses: &all(losses),
+        losses: &losses(lost_at),
         resending: "loud",
     })
 }
@@ -167,6 +174,23 @@ fn each_publishing_has_one_end_and_each_end_was_published() {
             ..Counts::default()
         };
         assert_eq!(counts, expected, "{times} times: {told:?}");
+    }
+}
+
+#[test]
+fn an_end_too_many_is_excused_by_a_loss_between_the_ends() {
+    let id = key("shop", "a");
+    for (told, lost_at, excused) in [
+        (&["delivered", "dead rejected"][..], &[][..], false),
+        (&["delivered", "dead rejected"], &[0], false),
+        (&["delivered", "dead rejected"], &[1], true),
+        (&["delivered", "dead rejected"], &[3], false),
+        (&["delivered", "duplicate", "dead rejected"], &[2], true),
+    ] {
+        let counts = counts_of("shop", told.len() - 1, told, &[1], lost_at);
+        let found = (counts.ended_across_a_loss, counts.invented);
+        let expected = if excused { (vec![id.clone()], vec![]) } else { (vec![], vec![id.clone()]) };
+        assert_eq!(found, expected, "{told:?} {lost_at:?}");
     }
 }
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 /// A delivery: its account and its id.
 pub type Key = (String, String);
 
-/// An end that a receipt told of, however often it was repeated.
+/// An end that a receipt told of, however often it was repeated, at this time of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
     pub status: String,
     pub reason: Option<String>,
+    pub at: Duration,
 }
 
 /// A push that a provider took, at this time of the run.
@@ -22,13 +23,31 @@ pub struct Taken {
     pub at: Duration,
 }
 
+/// A time in which the store lost its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    pub begun: Duration,
+    pub over: Duration,
+}
+
+impl Loss {
+    /// Whether it lies between the first of these times and the last.
+    fn is_within(&self, times: &[Duration]) -> bool {
+        let first = times.iter().min().is_some_and(|first| *first <= self.over);
+        first && times.iter().max().is_some_and(|last| *last >= self.begun)
+    }
+}
+
 /// The counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Publishings of a delivery without an end.
     pub lost: Vec<Key>,
-    /// Ends beyond the publishings, or of what nobody published.
+    /// Ends beyond the publishings, or of what nobody published, without an excuse.
     pub invented: Vec<Key>,
+    /// Ends beyond the publishings of a delivery that ended before and after the store lost its data:
+    /// redelivered, it was handled as if for the first time, and ended otherwise.
+    pub ended_across_a_loss: Vec<Key>,
     /// Told as delivered, and never taken.
     pub untaken: Vec<Key>,
     /// Taken, and told as neither delivered nor uncertain.
@@ -52,7 +71,7 @@ pub struct Evidence<'a> {
     /// Deliveries of operations that push nothing.
     pub pushes_nothing: &'a BTreeSet<Key>,
     /// When the store lost its data.
-    pub losses: &'a [Duration],
+    pub losses: &'a [Loss],
     /// The account that sends again what may have been sent.
     pub resending: &'a str,
 }
@@ -79,18 +98,19 @@ pub fn judge(evidence: &Evidence<'_>) -> Counts {
 
 fn count_ends(evidence: &Evidence<'_>, counts: &mut Counts) {
     for (delivery, publishings) in evidence.published {
-        let ends = evidence.ends.get(delivery).map_or(0, Vec::len);
-        counts.lost.extend((ends..*publishings).map(|_| delivery.clone()));
-        counts.invented.extend((*publishings..ends).map(|_| delivery.clone()));
+        let ends = evidence.ends.get(delivery).map_or(&[][..], Vec::as_slice);
+        counts.lost.extend((ends.len()..*publishings).map(|_| delivery.clone()));
+        let times: Vec<Duration> = ends.iter().map(|end| end.at).collect();
+        let excused = evidence.losses.iter().any(|loss| loss.is_within(&times));
+        let beyond = if excused { &mut counts.ended_across_a_loss } else { &mut counts.invented };
+        beyond.extend((*publishings..ends.len()).map(|_| delivery.clone()));
     }
     let unknown = evidence.ends.iter().filter(|(delivery, _)| !evidence.published.contains_key(*delivery));
     counts.invented.extend(unknown.flat_map(|(delivery, ends)| ends.iter().map(|_| delivery.clone())));
 }
 
 fn count_taken(evidence: &Evidence<'_>, delivery: &Key, at: &[Duration], counts: &mut Counts) {
-    let first = at.iter().min().copied().unwrap_or_default();
-    let last = at.iter().max().copied().unwrap_or_default();
-    let lost_between = evidence.losses.iter().any(|loss| (first..=last).contains(loss));
+    let lost_between = evidence.losses.iter().any(|loss| loss.is_within(at));
     match (at.len() > 1, delivery.0 == evidence.resending, lost_between) {
         (false, _, _) => {}
         (true, true, _) => counts.resent += 1,
@@ -98,7 +118,7 @@ fn count_taken(evidence: &Evidence<'_>, delivery: &Key, at: &[Duration], counts:
         (true, false, false) => counts.twice.push(delivery.clone()),
     }
     let told = |end: &End| end.status == "delivered" || end.reason.as_deref() == Some("uncertain");
-    let forgotten = evidence.losses.iter().any(|loss| *loss >= first);
+    let forgotten = evidence.losses.iter().any(|loss| at.iter().any(|time| *time <= loss.over));
     if !forgotten && !evidence.ends.get(delivery).is_some_and(|ends| ends.iter().any(told)) {
         counts.untold.push(delivery.clone());
     }

@@ -8,8 +8,8 @@ use crate::config::Config;
 use super::{Ended, Failure, Outcome, Shared, block_on, interrupt, print_lines};
 
 mod gather;
-mod picture;
-mod render;
+pub(super) mod picture;
+pub(super) mod render;
 
 /// Shows what waits, how much of each limit is used, what is paused and why
 ///
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, shared: &Shared) -> Outcome {
 }
 
 /// Leaves only the accounts that were named.
-fn select(config: &mut Config, names: &[String]) -> Result<(), Failure> {
+pub(super) fn select(config: &mut Config, names: &[String]) -> Result<(), Failure> {
     let known = |name: &String| config.accounts.keys().any(|account| account.as_str() == name);
     if let Some(unknown) = names.iter().find(|name| !known(name)) {
         let all: Vec<&str> = config.accounts.keys().map(|account| account.as_str()).collect();

@@ -1,12 +1,14 @@
 //! What people see of a worker: health, readiness, gauges.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::admin::Readiness;
+use crate::config::Account;
 use crate::job::AccountName;
 use crate::metrics::{self, CircuitState, Dependency};
 use crate::pipeline::permit::Lane;
@@ -113,6 +115,24 @@ impl Worker {
         metrics::account_paused(name, PauseCause::Throttled, throttled);
         let worst = gates.into_iter().map(|(cause, state)| circuit(cause, state)).max();
         metrics::circuit_state(name, worst.unwrap_or(CircuitState::Closed));
+    }
+
+    /// Sets to nothing what is shown of this worker's accounts that are configured no more: nobody
+    /// would bring it up to date.
+    pub fn tell_gone(&self, configured: &BTreeMap<AccountName, Arc<Account>>) {
+        for (name, account) in self.accounts.iter().filter(|(name, _)| !configured.contains_key(*name)) {
+            for place in account.places() {
+                metrics::queue_depth(name, &place.label(), 0);
+            }
+            for lane in Lane::ALL {
+                metrics::oldest_age(name, lane.as_str(), Duration::ZERO);
+            }
+            for cause in PauseCause::ALL {
+                metrics::account_paused(name, cause, false);
+            }
+            metrics::circuit_state(name, CircuitState::Closed);
+            metrics::limit_used_ratio(name, 0.0);
+        }
     }
 
     async fn tell_use(&self, account: &AccountState) {

@@ -46,7 +46,7 @@ async fn what_a_store_forgets_the_providers_own_window_catches() {
         world.redis.kill();
         // Only a push that its provider can't recognise may be sent twice, and only if it was in hand.
         let users = in_hand(&world, "news");
-        world.store_was_lost(users);
+        world.may_be_taken_twice(users);
         // All that is in hand comes again, to a store that knows nothing of it.
         world.network().broker.cut(Cut::Reset);
         world.redis.restart_empty().await;

@@ -70,7 +70,7 @@ async fn what_a_killed_worker_was_sending_to_a_user_is_sent_again_where_the_acco
     assert_eq!((&receipt["status"], &receipt["attempts"]), (&"delivered".into(), &2.into()));
     assert_eq!(world.provider.summary().counts.requests, 2);
     // Nobody could know that the first one was taken.
-    world.was_resent(1);
+    world.may_be_taken_twice(1);
     world.finish().await;
 }
 

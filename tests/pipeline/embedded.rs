@@ -41,6 +41,8 @@ on_a_file![
     outcomes::an_unknown_outcome_is_sent_again_only_where_the_provider_recognises_it,
     outcomes::a_duplicate_campaign_name_after_an_unknown_attempt_is_a_delivery,
     outcomes::a_refused_credential_pauses_the_account_and_buries_nothing,
+    pausing::a_person_stops_an_account_for_all_workers_and_lets_it_go_on,
+    reloading::a_new_configuration_is_in_force_without_a_restart_and_nothing_is_dropped,
     status::what_waits_is_shown_with_its_age_its_limit_and_its_pause,
     times::nothing_is_sent_before_its_time_or_after_it,
 ];

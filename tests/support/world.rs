@@ -105,7 +105,8 @@ pub struct WorkerProcess {
     child: Child,
     /// Where its admin listener is.
     pub admin: String,
-    log: PathBuf,
+    /// What it logs.
+    pub log: PathBuf,
 }
 
 impl WorkerProcess {
@@ -388,6 +389,21 @@ impl World {
 
     /// Drains the workers and asserts that nothing was lost, doubled or left behind.
     pub async fn finish(mut self) {
+        self.come_to_rest().await;
+        assert_eq!(self.receipts.len(), self.expected, "each delivery has exactly one end\n{}", self.logs());
+        self.assert_one_delivery_for_each_id();
+        let left = self.left_behind().await;
+        assert!(left.is_empty(), "left behind: {left:?}\n{}", self.logs());
+        self.assert_dead_letters_match().await;
+        self.assert_no_open_claims().await;
+        let twice = self.provider.summary().accepted_twice;
+        assert!(twice.len() <= self.twice_allowed, "accepted twice: {twice:?}\n{}", self.logs());
+        self.assert_no_secrets();
+        self.finished = true;
+    }
+
+    /// Waits until everything has ended, ends the workers, and takes in what they told last.
+    pub async fn come_to_rest(&mut self) {
         self.settle().await;
         self.drain_all().await;
         // A copy of a message (its confirm was lost, or its worker's time to drain was over) may come
@@ -401,16 +417,6 @@ impl World {
             self.drain_all().await;
         }
         self.collect_all().await;
-        assert_eq!(self.receipts.len(), self.expected, "each delivery has exactly one end\n{}", self.logs());
-        self.assert_one_delivery_for_each_id();
-        let left = self.left_behind().await;
-        assert!(left.is_empty(), "left behind: {left:?}\n{}", self.logs());
-        self.assert_dead_letters_match().await;
-        self.assert_no_open_claims().await;
-        let twice = self.provider.summary().accepted_twice;
-        assert!(twice.len() <= self.twice_allowed, "accepted twice: {twice:?}\n{}", self.logs());
-        self.assert_no_secrets();
-        self.finished = true;
     }
 
     async fn drain_all(&mut self) {
@@ -425,16 +431,10 @@ impl World {
         self.depths().await.into_iter().filter(|(_, depth)| *depth > 0).collect()
     }
 
-    /// Says that the store lost its data while so many deliveries were under way: each of them may
-    /// be sent once more where the provider does not know it again. Nothing else is forgiven.
-    pub fn store_was_lost(&mut self, under_way: usize) {
-        self.twice_allowed += under_way;
-    }
-
-    /// Says that so many deliveries were accepted twice where their account or a loss of the store's
-    /// data allows it.
-    #[allow(dead_code, reason = "a measurement uses it")]
-    pub fn was_resent(&mut self, deliveries: usize) {
+    /// Says that so many deliveries may be accepted twice: those under way when the store lost its
+    /// data, where the provider does not know them again, and those of an account that asks for it.
+    /// Nothing else is forgiven.
+    pub fn may_be_taken_twice(&mut self, deliveries: usize) {
         self.twice_allowed += deliveries;
     }
 

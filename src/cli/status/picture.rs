@@ -120,7 +120,7 @@ pub(super) fn per_request(pool: &PoolKey, sightings: &[Sighted]) -> f64 {
 
 /// The pause that keeps a limit's work from going on: the longer one, where a person's or a
 /// provider's comes with the pool's own.
-pub(super) fn pause(of_account: Option<Pause>, of_pool: Option<Pause>) -> Option<Pause> {
+pub(in crate::cli) fn pause(of_account: Option<Pause>, of_pool: Option<Pause>) -> Option<Pause> {
     match (of_account, of_pool) {
         (Some(pause), None) | (None, Some(pause)) => Some(pause),
         (None, None) => None,

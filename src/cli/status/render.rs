@@ -19,7 +19,9 @@ pub(super) fn text(picture: &Picture) -> String {
     for account in &picture.accounts {
         let limits = account.limits.iter().filter(|limit| limit.matters());
         rows.extend(limits.clone().map(|limit| row(account, limit)));
-        notes.extend(limits.filter_map(|limit| Some(pause_note(account, limit, limit.pause?))));
+        let note =
+            |limit: &LimitPicture| Some(pause_note(&account.name, limit.name.as_deref(), limit.pause?));
+        notes.extend(limits.filter_map(note));
     }
     let unknown = picture.accounts.iter().any(|account| lanes(account).any(is_unseen));
     if unknown && picture.store {
@@ -132,10 +134,10 @@ fn is_unseen(lane: &Lane) -> bool {
 }
 
 /// What is paused, until when, why, and what to do.
-fn pause_note(account: &AccountPicture, limit: &LimitPicture, pause: Pause) -> String {
-    let whose = limit.name.as_ref().map_or(account.name.clone(), |name| format!("{} {name}", account.name));
+pub(in crate::cli) fn pause_note(account: &str, limit: Option<&str>, pause: Pause) -> String {
+    let whose = limit.map_or(account.to_owned(), |name| format!("{account} {name}"));
     let until = match pause.cause {
-        PauseCause::Operator => "until a person resumes it".to_owned(),
+        PauseCause::Operator => format!("until a person resumes it (paceline resume {account})"),
         PauseCause::Throttled => format!("for {} more", short(pause.wait)),
         PauseCause::Credentials | PauseCause::Circuit | PauseCause::Receipts if pause.wait.is_zero() => {
             "and one request at a time tries whether it works again".to_owned()
@@ -150,7 +152,7 @@ fn pause_note(account: &AccountPicture, limit: &LimitPicture, pause: Pause) -> S
             "the provider asked for it. Does somebody else use this credential, or is the limit set too high?"
         }
         PauseCause::Credentials => {
-            "the provider refuses the credential or the address. Mend them and restart the workers; nothing is lost"
+            "the provider refuses the credential or the address. Mend them, and send the workers SIGHUP or restart them; nothing is lost"
         }
         PauseCause::Circuit => "the provider answers with faults or not at all",
         PauseCause::Receipts => {
@@ -207,8 +209,7 @@ fn limit_json(limit: &LimitPicture) -> Value {
         "lanes": lanes,
         "paused": limit.pause.map(|pause| json!({
             "cause": pause.cause.as_str(),
-            // A person's pause has no end of its own.
-            "seconds": (pause.cause != PauseCause::Operator).then_some(pause.wait.as_secs_f64()),
+            "seconds": seconds_of(pause),
         })),
         "drainSeconds": match limit.drain {
             Drain::Empty => Some(0.0),
@@ -216,6 +217,11 @@ fn limit_json(limit: &LimitPicture) -> Value {
             Drain::Stopped | Drain::Unknown => None,
         },
     })
+}
+
+/// How long a pause lasts; a person's has no end of its own.
+pub(in crate::cli) fn seconds_of(pause: Pause) -> Option<f64> {
+    (pause.cause != PauseCause::Operator).then_some(pause.wait.as_secs_f64())
 }
 
 /// `high` for `high.campaigns`: the limit is named beside it.

@@ -124,8 +124,8 @@ fn every_pause_says_what_to_do() {
     ] {
         let picture = picture();
         let note = pause_note(
-            &picture.accounts[1],
-            &picture.accounts[1].limits[1],
+            &picture.accounts[1].name,
+            picture.accounts[1].limits[1].name.as_deref(),
             Pause { wait: seconds(wait), cause },
         );
         assert!(note.contains(expected), "{note}");
