@@ -131,15 +131,19 @@ impl Mood {
     /// Limits far below the load, and a limiter that forgets what it granted again and again: the store
     /// restarts or loses its data, or the one process that has the file dies.
     fn saturated(self, dice: &Dice, kind: Kind) -> Self {
-        let limit = || 4 + u32::try_from(dice.below(12)).expect("small");
-        let crash = if kind == Kind::File { 10 } else { dice.below(3) };
+        // Each death of the process that has the file costs a new one: fewer jobs, lower limits.
+        let (highest, crash, jobs) = match kind {
+            Kind::Servers => (16, dice.below(3), [30, 40]),
+            Kind::File => (8, 5, [12, 18]),
+        };
+        let limit = || 4 + u32::try_from(dice.below(highest - 4)).expect("small");
         Self {
             name: "saturated",
             lossy: kind == Kind::Servers && dice.in_thousand(500),
             odds: Odds { crash, ..self.odds.a_quarter() },
             limits: [limit(), limit()],
             shared: 1,
-            jobs: [30, 40],
+            jobs,
             sorts: &[Sort::Counted, Sort::Counted, Sort::User, Sort::Loud, Sort::Targeted],
             publishing: 10 * SECOND,
             gap: 12 * SECOND,
