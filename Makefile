@@ -1,9 +1,15 @@
 # Everything there is to do with a checkout. Needs Rust and git; installs the rest where it can.
 .DEFAULT_GOAL := help
-.PHONY: help run test model chaos measure picture check fuzz packages
+.PHONY: help run test model chaos measure picture check fuzz build install rules deploy-check packages
+
+# Where `make install` puts things; DESTDIR comes before it, for packagers.
+PREFIX ?= /usr/local
+DESTDIR ?=
+# What is installed.
+BIN ?= target/release/paceline
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: packages ## the main job: broker, store, simulated providers, a worker, sample jobs, a table
 	cargo build --release --locked
@@ -21,7 +27,7 @@ chaos: packages ## ten minutes in which everything goes wrong: 100,000 jobs, 4 w
 	cargo bench --locked --bench chaos
 
 measure: packages ## the figures of the README: the limit against the simulated provider, for 1 to 8 workers, with faults, the memory of a worker, validate, and one file without servers (about an hour)
-	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench memory --bench validate --bench embedded
+	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench memory --bench validate --bench embedded --bench dead
 
 picture: ## the pictures of the demo in the README, captured from a terminal; on a machine that is otherwise idle
 	PACELINE_DEMO_CAPTURE=$(CURDIR)/deploy/demo cargo test --locked --release --test demo a_stranger
@@ -37,6 +43,19 @@ fuzz: ## fuzzes decoder, rules and filter, a minute each; needs `cargo install c
 	for target in $$(cargo +nightly fuzz list); do \
 		cargo +nightly fuzz run $$target -- -max_total_time=60 -max_len=65536 || exit 1; \
 	done
+
+build: ## the binary, target/release/paceline
+	cargo build --release --locked
+
+install: ## binary, man pages, shell completions and systemd unit under DESTDIR and PREFIX (/usr/local); `make build` first
+	@test -x $(BIN) || { echo "paceline: there is no $(BIN); run make build first" >&2; exit 1; }
+	deploy/install.sh "$(BIN)" "$(DESTDIR)" "$(PREFIX)"
+
+rules: ## the alert rules once more, as the Prometheus operator takes them
+	deploy/prometheus/operator.sh >deploy/kubernetes/components/prometheus-operator/prometheusrule.yaml
+
+deploy-check: ## the Kubernetes, compose and Docker files by schemas and linters; needs kubectl and PyPI
+	deploy/check.sh
 
 packages:
 	@deploy/local/packages.sh

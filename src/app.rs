@@ -9,14 +9,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::adapters::embedded::{Embedded, EmbeddedSettings, Role};
 use crate::adapters::http::HttpWire;
-use crate::adapters::rabbitmq::{self, Onlooker, RabbitMq};
+use crate::adapters::rabbitmq::{self, Onlooker, RabbitLetters, RabbitMq};
 use crate::adapters::redis::{RedisStore, StoreSettings};
 use crate::adapters::system::{SystemChance, SystemClock};
 use crate::admin;
 use crate::app::generations::{Generation, Generations};
 use crate::config::{Config, QueueConfig};
 use crate::metrics;
-use crate::ports::{Claims, Permits, Place, Publisher, Queue, Sightings};
+use crate::ports::{Claims, DeadLetters, Permits, Place, Publisher, Queue, Sightings};
 use crate::worker::{Manner, Ports, Stage};
 
 mod generations;
@@ -208,6 +208,17 @@ pub async fn publisher(config: &Config) -> anyhow::Result<Arc<dyn Publisher>> {
         .await
         .context("the broker can't be reached; check queue.url and that it runs")??;
     Ok(broker)
+}
+
+/// The dead letters, for people.
+///
+/// # Errors
+/// When the file can't be used; a broker is connected to when letters are read.
+pub fn dead_letters(config: &Config) -> anyhow::Result<Arc<dyn DeadLetters>> {
+    Ok(match embedded(config, Role::Onlooker) {
+        Some(file) => file?,
+        None => Arc::new(RabbitLetters::new(config.queue.clone())),
+    })
 }
 
 /// Declares all broker objects of the configuration; the queues of a file, where that is configured.

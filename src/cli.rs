@@ -12,7 +12,9 @@ use crate::config::{self, ConfigErrors, Environment, Loaded};
 use crate::{logging, providers};
 
 mod config_cmd;
+mod dead;
 mod demo;
+mod generate;
 mod lines;
 mod numbers;
 mod pause;
@@ -48,6 +50,7 @@ enum Command {
     Worker(worker::Args),
     Publish(publish::Args),
     Validate(validate::Args),
+    Dead(dead::Args),
     Status(status::Args),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
@@ -56,6 +59,7 @@ enum Command {
     Schema(schema::Args),
     Config(config_cmd::Args),
     Demo(demo::Args),
+    Generate(generate::Args),
 }
 
 /// How a command ended that could do its work.
@@ -124,6 +128,7 @@ impl Command {
             Self::Worker(args) => worker::run(args, shared),
             Self::Publish(args) => publish::run(args, shared),
             Self::Validate(args) => validate::run(args, shared),
+            Self::Dead(args) => dead::run(args, shared),
             Self::Status(args) => status::run(args, shared),
             Self::Pause(args) => pause::pause(args, shared),
             Self::Resume(args) => pause::resume(args, shared),
@@ -135,6 +140,7 @@ impl Command {
             Self::Schema(args) => schema::run(args),
             Self::Config(args) => config_cmd::run(args, shared),
             Self::Demo(args) => demo::run(args),
+            Self::Generate(args) => generate::run(args),
         }
     }
 }

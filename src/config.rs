@@ -19,6 +19,7 @@ use crate::providers::Gateway;
 
 pub mod keys;
 pub mod load;
+pub mod reference;
 pub mod roots;
 pub mod settings;
 pub mod show;

@@ -6,13 +6,14 @@
 //!
 //! - [`cli`] the commands, and [`app`], which puts adapters together for them
 //! - [`admin`], [`metrics`], [`logging`]: what people see
+//! - [`letters`] what is done with dead letters by people
 //! - [`worker`] takes messages, leads each delivery through the pipeline, settles it
 //! - [`adapters`] the ports over real servers: RabbitMQ, Redis, HTTP; and over one file in their place
 //! - [`pipeline`] the steps: decode, classify, permit, claim, send, settle; decisions only
 //! - [`simulator`] plays the providers for `paceline simulate` and the tests
 //! - [`providers`] all knowledge of each provider, in its own folder
 //! - [`config`] what is configured
-//! - [`backoff`] how long to wait before another try
+//! - [`backoff`] how long to wait before another try; [`steady`] publishes until it is confirmed
 //! - [`ports`] what the pipeline asks of the world, and what it may rely on
 //! - [`verdict`] what a provider's answer means, and the four ends of a delivery
 //! - [`job`] the words of the public interface as types
@@ -27,11 +28,13 @@ pub mod backoff;
 pub mod cli;
 pub mod config;
 pub mod job;
+pub mod letters;
 pub mod logging;
 pub mod metrics;
 pub mod pipeline;
 pub mod ports;
 pub mod providers;
 pub mod simulator;
+pub mod steady;
 pub mod verdict;
 pub mod worker;

@@ -15,6 +15,7 @@ pub mod permit;
 pub mod send;
 pub mod settle;
 pub mod suspect;
+pub mod trail;
 
 #[cfg(test)]
 pub(crate) mod testing {
@@ -45,6 +46,7 @@ pub(crate) mod testing {
             alone: false,
             counted: false,
             crashes: 0,
+            trail: Default::default(),
             outcome: None,
             due: None,
             label: None,

@@ -15,9 +15,11 @@ use tokio::time::Instant;
 use crate::job::{AccountName, DeliveryId, Instance, Line};
 use crate::verdict::{Outcome, Signal};
 
+mod letters;
 mod place;
 mod sightings;
 
+pub use letters::{DeadLetters, Intent, LONGEST_READING, Letter, LetterTag, LettersError, Reading};
 pub use place::{LADDER_SECONDS, Place};
 pub use sightings::{Held, Load, Sighted, Sighting, Sightings};
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::Settings;
+use crate::config::keys::Key;
 use crate::job::{Delivery, Finding, Job, Pool};
 use crate::ports::{PoolKey, Window, WireAnswer, WireRequest};
 use crate::simulator::Simulated;
@@ -34,6 +35,8 @@ pub trait Provider: Send + Sync {
     fn name(&self) -> &'static str;
     /// The operations a job may name.
     fn operations(&self) -> &'static [&'static str];
+    /// The keys of an account of it, with the defaults that hold: what [`Provider::configure`] reads.
+    fn keys(&self) -> &'static [Key];
     /// Makes an account's gateway from its block of the configuration. Reads every key of its own
     /// from `settings`; what is left unread afterwards is reported as unknown by the caller.
     fn configure(&self, settings: &mut Settings<'_>) -> Result<Arc<dyn Gateway>, crate::config::ConfigError>;

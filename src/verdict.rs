@@ -242,6 +242,10 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] =
+        [Self::Invalid, Self::Rejected, Self::Exhausted, Self::Uncertain, Self::Poison];
+
     /// The word of the contract.
     pub const fn as_str(self) -> &'static str {
         match self {

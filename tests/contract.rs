@@ -1,5 +1,6 @@
 //! One suite for every adapter of a port.
 mod claims;
+mod letters;
 mod permits;
 mod queue;
 mod queues;

@@ -2,6 +2,7 @@
 
 mod batches;
 mod commands;
+mod dead;
 mod delivery;
 mod duplicates;
 mod embedded;

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the tests and the local run need from Debian's packages: RabbitMQ, Redis, Python's
-# client for RabbitMQ (a test runs the README's producer), and a C compiler for what has C in it.
+# client for RabbitMQ (a test runs the README's producer), Prometheus and systemd-analyze (rules, dashboard and
+# unit are checked by them), and a C compiler for what has C in it.
 # Does nothing where all of it is there.
 set -eu
 
@@ -9,6 +10,8 @@ command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
 /usr/bin/python3 -c 'import pika' >/dev/null 2>&1 || missing="$missing python3-pika"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
+command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
+command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then

@@ -41,6 +41,7 @@ mod engine;
 mod file;
 mod front;
 mod health;
+mod letters;
 mod limits;
 mod queues;
 mod record;

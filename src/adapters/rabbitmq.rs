@@ -31,6 +31,7 @@ use crate::config::QueueConfig;
 use crate::ports::{Chance, Message, Outgoing, Place, PublishError, Publisher, Queue};
 
 mod consume;
+mod letters;
 mod lifeline;
 mod link;
 pub mod names;
@@ -42,6 +43,7 @@ pub mod topology;
 mod width;
 
 use consume::Subscription;
+pub use letters::RabbitLetters;
 pub use link::LinkError;
 use link::{Link, Loss, Pauses};
 pub use onlooker::Onlooker;

@@ -1,9 +1,10 @@
-//! `paceline config check` and `paceline config show`
+//! `paceline config check`, `paceline config show` and `paceline config reference`
 
 use super::{Ended, Outcome, Shared, print};
-use crate::config::show;
+use crate::config::{reference, show};
+use crate::providers;
 
-/// Checks or shows the configuration that will be in force
+/// Checks, shows or explains the configuration
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  paceline --config /etc/paceline.toml config check\n  \
                         PACELINE__RETRY__ATTEMPTS=3 paceline config show")]
@@ -20,6 +21,9 @@ enum Command {
     /// nothing. Exit status 2 where something is wrong.
     #[command(after_help = "Example:\n  paceline --config /etc/paceline.toml config check")]
     Check,
+    /// Prints every key with its meaning, bounds, default and the reason for it, as Markdown
+    #[command(after_help = "Example:\n  paceline config reference | less")]
+    Reference,
     /// Prints every value in force with its origin (default, file or environment); secrets masked
     #[command(after_help = "Example:\n  paceline --config /etc/paceline.toml config show --json")]
     Show {
@@ -30,17 +34,18 @@ enum Command {
 }
 
 pub(super) fn run(args: &Args, shared: &Shared) -> Outcome {
-    let loaded = shared.load()?;
     match args.command {
+        Command::Reference => print(reference::markdown(&providers::ALL).trim_end())?,
         Command::Check => {
+            let loaded = shared.load()?;
             let accounts = loaded.config.accounts.len();
             print(&format!("The configuration can be used: {accounts} account(s), {}.", loaded.origin))?;
             if accounts == 0 {
                 print("There is no account yet: a worker would refuse to start.")?;
             }
         }
-        Command::Show { json: true } => print(&format!("{:#}", show::as_json(&loaded)))?,
-        Command::Show { json: false } => print(show::as_text(&loaded).trim_end())?,
+        Command::Show { json: true } => print(&format!("{:#}", show::as_json(&shared.load()?)))?,
+        Command::Show { json: false } => print(show::as_text(&shared.load()?).trim_end())?,
     }
     Ok(Ended::Done)
 }

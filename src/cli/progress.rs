@@ -1,4 +1,4 @@
-//! How far the reading of a file has come: a bar on a terminal, a plain line now and then elsewhere.
+//! How far a command has come: a bar on a terminal, a plain line now and then elsewhere.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) enum Progress {
 }
 
 impl Progress {
-    /// For a file of this many bytes, where that is known.
+    /// For so much to do (a file's bytes, letters), where that is known.
     pub(super) fn new(length: Option<u64>) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self::Plain(Instant::now());
@@ -35,11 +35,11 @@ impl Progress {
         })
     }
 
-    /// Brings it up to date: the bytes of the file that are done, and what came of them.
-    pub(super) fn show(&mut self, bytes: u64, text: impl FnOnce() -> String) {
+    /// Brings it up to date: how much is done, and what came of it.
+    pub(super) fn show(&mut self, done: u64, text: impl FnOnce() -> String) {
         match self {
             Self::Bar(bar) => {
-                bar.set_position(bytes);
+                bar.set_position(done);
                 bar.set_message(text());
             }
             Self::Plain(written) => {

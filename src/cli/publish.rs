@@ -20,6 +20,7 @@ use super::{Ended, Outcome, Shared, block_on, interrupt, print};
 use crate::app;
 use crate::pipeline::decode::decode_body;
 use crate::ports::{Destination, Outgoing, Properties, PublishError, Publisher};
+use crate::steady::publish_steadily;
 
 /// Publishes jobs, one JSON object a line, with confirms and progress
 ///
@@ -233,34 +234,11 @@ fn outgoing(account: String, body: Bytes) -> Outgoing {
     Outgoing { destination: Destination::Jobs(account), body, properties }
 }
 
-/// Publishes one message until the broker confirms it, refuses it for good, or time is up. Every
-/// try carries the same message id: one that was not confirmed may have arrived.
+/// Publishes one line's message; see [`publish_steadily`].
 async fn deliver(publisher: &dyn Publisher, line: u64, message: Outgoing, timeout: Duration) -> Settled {
     let began = Instant::now();
-    let mut waits = backon::BackoffBuilder::build(
-        backon::ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(5))
-            .with_jitter()
-            .without_max_times(),
-    );
-    loop {
-        let result = publisher.publish(message.clone()).await;
-        let Err(error) = &result else { return Settled { line, began, result } };
-        let wait = waits.next().unwrap_or_default();
-        if !may_help(error) || began.elapsed() + wait >= timeout {
-            return Settled { line, began, result };
-        }
-        tokio::time::sleep(wait).await;
-    }
-}
-
-/// Whether publishing again may help.
-const fn may_help(error: &PublishError) -> bool {
-    match error {
-        PublishError::Unroutable => false,
-        PublishError::Refused | PublishError::Unconfirmed(_) => true,
-    }
+    let result = publish_steadily(publisher, message, timeout).await;
+    Settled { line, began, result }
 }
 
 fn describe(error: &PublishError) -> String {

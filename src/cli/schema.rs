@@ -122,6 +122,9 @@ mod tests {
         fn operations(&self) -> &'static [&'static str] {
             &["send", "read"]
         }
+        fn keys(&self) -> &'static [crate::config::keys::Key] {
+            &[]
+        }
         fn configure(&self, _: &mut Settings<'_>) -> Result<Arc<dyn Gateway>, ConfigError> {
             unreachable!("not part of the schema")
         }

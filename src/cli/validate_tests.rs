@@ -20,6 +20,9 @@ impl Provider for Fake {
     fn operations(&self) -> &'static [&'static str] {
         &["send"]
     }
+    fn keys(&self) -> &'static [crate::config::keys::Key] {
+        &[]
+    }
     fn configure(&self, _: &mut Settings<'_>) -> Result<Arc<dyn Gateway>, ConfigError> {
         Ok(Arc::new(Self))
     }

@@ -1,7 +1,7 @@
 //! The table of configuration keys: every tunable with its meaning, unit, bounds, default and the
 //! reason for the default, in one place that parsing, `config show` and the samples' tests share.
 //!
-//! The keys of an account are its provider's own (see [`crate::providers::Provider::configure`]).
+//! The keys of an account are its provider's own (see [`crate::providers::Provider::keys`]).
 
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub enum Kind {
         /// The most.
         max: u64,
     },
+    /// A limit: a whole number of at least 2, or `"unlimited"`.
+    Limit,
     /// A duration such as `"30s"`, within bounds (both included).
     Duration {
         /// The least.
@@ -89,11 +91,13 @@ const fn seconds(min: u64, max: u64) -> Kind {
     Kind::Duration { min: Duration::from_secs(min), max: Duration::from_secs(max) }
 }
 
-const fn integer(min: u64, max: u64) -> Kind {
+/// A whole number within bounds.
+pub const fn integer(min: u64, max: u64) -> Kind {
     Kind::Integer { min, max }
 }
 
-const fn key(
+/// A row of the table.
+pub const fn key(
     name: &'static str,
     kind: Kind,
     default: Option<&'static str>,

@@ -27,6 +27,9 @@ impl Provider for Fake {
     fn operations(&self) -> &'static [&'static str] {
         &["send"]
     }
+    fn keys(&self) -> &'static [crate::config::keys::Key] {
+        &[]
+    }
     fn configure(&self, settings: &mut Settings<'_>) -> Result<Arc<dyn Gateway>, ConfigError> {
         let token =
             settings.secret("api_token")?.ok_or_else(|| settings.error("api_token", "is required"))?;
@@ -364,6 +367,9 @@ impl Provider for Promised {
         self.name
     }
     fn operations(&self) -> &'static [&'static str] {
+        &[]
+    }
+    fn keys(&self) -> &'static [crate::config::keys::Key] {
         &[]
     }
     fn configure(&self, settings: &mut Settings<'_>) -> Result<Arc<dyn Gateway>, ConfigError> {

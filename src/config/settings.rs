@@ -9,9 +9,6 @@ use super::source::{Context, Origin};
 use super::value::{self, Leaf, Parsed};
 use super::{ConfigError, Secret, Shown};
 
-/// The largest `requests_per_minute` that is taken for a limit.
-const MAX_LIMIT: u64 = 10_000_000;
-
 /// One table of the configuration, from which its reader takes its own keys. For an account that
 /// is its provider.
 ///
@@ -77,20 +74,13 @@ impl<'a> Settings<'a> {
 
     /// A limit: a whole number of at least 2, or `"unlimited"` (then `None` inside).
     pub fn limit(&mut self, key: &str) -> Result<Option<Option<u32>>, ConfigError> {
-        let Some(leaf) = self.leaf(key) else { return Ok(None) };
-        let number = leaf.value.as_integer().and_then(|number| u32::try_from(number).ok());
-        let limit = match (leaf.value.as_str(), number) {
-            (Some("unlimited"), _) => None,
-            (_, Some(number)) if (2..=MAX_LIMIT).contains(&u64::from(number)) => Some(number),
-            (_, _) => {
-                let bounds = Kind::Integer { min: 2, max: MAX_LIMIT };
-                let problem = value::parse(&bounds, &leaf, self.context).err().unwrap_or_default();
-                return Err(self.error(key, format!("{problem}, or \"unlimited\"")));
-            }
-        };
-        let text = limit.map_or_else(|| "\"unlimited\"".to_owned(), |number| number.to_string());
-        self.show(key, text);
-        Ok(Some(limit))
+        self.take_as(
+            key,
+            &Kind::Limit,
+            |parsed| {
+                if let Parsed::Limit(limit) = parsed { Some(limit) } else { None }
+            },
+        )
     }
 
     /// An error about one of the table's keys, with its full path and origin.

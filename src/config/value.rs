@@ -21,6 +21,15 @@ const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// What an address begins with that is a file.
 pub(super) const EMBEDDED: &str = "embedded:";
 
+/// The least limit that can be kept in any window.
+const MIN_LIMIT: u32 = 2;
+
+/// The largest number that is taken for a limit.
+const MAX_LIMIT: u32 = 10_000_000;
+
+/// What stands in the place of a limit where there is none.
+const UNLIMITED: &str = "unlimited";
+
 /// A text longer than this is cut off when it is shown in an error.
 const SHOWN_CHARS: usize = 40;
 
@@ -54,6 +63,8 @@ pub enum Parsed {
     Integer(u64),
     /// A duration.
     Duration(Duration),
+    /// A limit; `None` for unlimited.
+    Limit(Option<u32>),
     /// Addresses, at least one.
     Addresses(Vec<Secret>),
     /// A file instead of servers.
@@ -73,6 +84,8 @@ impl Parsed {
             Self::Secret(_) => "[secret]".into(),
             Self::Boolean(value) => value.to_string(),
             Self::Integer(value) => value.to_string(),
+            Self::Limit(Some(limit)) => limit.to_string(),
+            Self::Limit(None) => quoted(UNLIMITED.into()),
             Self::Duration(value) => quoted(humantime::format_duration(*value).to_string()),
             Self::Addresses(list) => {
                 quoted(list.iter().map(|secret| masked(secret.expose())).collect::<Vec<_>>().join(","))
@@ -111,6 +124,7 @@ pub fn parse(kind: &Kind, leaf: &Leaf, context: &Context) -> Result<Parsed, Stri
             .filter(|number| (min..=max).contains(&number))
             .map(Parsed::Integer)
             .ok_or_else(|| wrong(found(leaf))),
+        Kind::Limit => limit(leaf).map(Parsed::Limit).ok_or_else(|| wrong(found(leaf))),
         Kind::Duration { min, max } => leaf
             .value
             .as_str()
@@ -141,12 +155,21 @@ pub fn parse(kind: &Kind, leaf: &Leaf, context: &Context) -> Result<Parsed, Stri
 
 /// What a kind allows, for people.
 pub fn allowed(kind: &Kind) -> String {
-    let span = |duration: &Duration| humantime::format_duration(*duration).to_string();
+    let span = |duration: &Duration| {
+        const DAY: u64 = 24 * 60 * 60;
+        let whole_days = duration.subsec_nanos() == 0 && duration.as_secs().is_multiple_of(DAY);
+        match duration.as_secs() / DAY {
+            days if whole_days && days > 0 => format!("{days}d"),
+            // Which would call 90 days two months and a bit.
+            _ => humantime::format_duration(*duration).to_string(),
+        }
+    };
     match kind {
         Kind::Text => "a text".into(),
         Kind::Secret => "{ env = \"NAME\" } or { file = \"PATH\" }".into(),
         Kind::Boolean => "true or false".into(),
         Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        Kind::Limit => format!("a whole number from {MIN_LIMIT} to {MAX_LIMIT}, or {UNLIMITED:?}"),
         Kind::Duration { min, max } => {
             format!("a duration from {} to {}, written such as \"30s\" or \"2m 30s\"", span(min), span(max))
         }
@@ -185,6 +208,14 @@ fn text(leaf: &Leaf) -> Option<String> {
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => leaf.text.clone(),
         Value::String(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
     })
+}
+
+fn limit(leaf: &Leaf) -> Option<Option<u32>> {
+    if leaf.value.as_str() == Some(UNLIMITED) {
+        return Some(None);
+    }
+    let number = leaf.value.as_integer().and_then(|number| u32::try_from(number).ok())?;
+    (MIN_LIMIT..=MAX_LIMIT).contains(&number).then_some(Some(number))
 }
 
 fn listen(leaf: &Leaf) -> Option<Option<SocketAddr>> {

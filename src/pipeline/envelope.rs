@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use crate::job::{DeliveryId, Instance, TransactionId};
+use crate::pipeline::trail::Trail;
 use crate::ports::{Chance, History, Place, Properties};
 use crate::verdict::Outcome;
 
@@ -23,6 +24,8 @@ const UNRESOLVED: &str = "paceline-unresolved";
 const ALONE: &str = "paceline-alone";
 const COUNTED: &str = "paceline-counted";
 const CRASHES: &str = "paceline-crashes";
+/// Header: the attempts behind it, for people; see [`Trail`].
+pub const HISTORY: &str = "paceline-history";
 const OUTCOME: &str = "paceline-outcome";
 const DUE_AT: &str = "paceline-due-at";
 const DUE_TO: &str = "paceline-due-to";
@@ -40,6 +43,11 @@ const MAX_OUTCOME_BYTES: usize = 60_000;
 /// The highest count of attempts that is believed.
 const MAX_COUNT: u32 = 1_000_000;
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+
+/// Whether a header carries the trace, which is a producer's and goes wherever its job goes.
+pub fn is_trace(name: &str) -> bool {
+    TRACE.contains(&name)
+}
 
 /// A producer's wish to get the receipts of its job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +107,8 @@ pub struct Envelope {
     /// Redeliveries behind it that the broker no longer counts, because it was published anew while
     /// somebody, perhaps a dead worker of its own, held its claim.
     pub crashes: u32,
+    /// Its attempts so far, for people.
+    pub trail: Trail,
     /// How it ended, where that is known but could not be written to the store in time.
     pub outcome: Option<Outcome>,
     /// Where it goes after a wait.
@@ -139,6 +149,7 @@ impl Envelope {
             alone: internal && properties.header(ALONE).is_some(),
             counted: internal && properties.header(COUNTED).is_some(),
             crashes: carried_crashes(properties),
+            trail: bounded(properties, HISTORY).filter(|_| internal).map(Trail::read).unwrap_or_default(),
             outcome: properties
                 .header(OUTCOME)
                 .filter(|_| internal)
@@ -182,6 +193,9 @@ impl Envelope {
         }
         if self.crashes > 0 {
             properties.set_header(CRASHES, self.crashes.to_string());
+        }
+        if let Some(text) = self.trail.written() {
+            properties.set_header(HISTORY, text);
         }
         if let Some(text) = self.outcome.as_ref().and_then(outcome_text) {
             properties.set_header(OUTCOME, text);
@@ -390,6 +404,7 @@ mod tests {
                 alone: true,
                 counted: true,
                 crashes: 2,
+                trail: Trail::default().with(5, "failed").with(6, "not_sent"),
                 outcome: Some(Ending::unsent(Status::Expired, 1).at(now())),
                 due: Some(Due { at: Timestamp::from_millisecond(9).unwrap(), to }),
                 label: Some(Label {
@@ -452,6 +467,7 @@ mod tests {
             ALONE,
             COUNTED,
             CRASHES,
+            HISTORY,
             OUTCOME,
             DUE_AT,
             DUE_TO,

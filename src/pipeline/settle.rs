@@ -16,7 +16,7 @@ use crate::backoff;
 use crate::config::RetryConfig;
 use crate::job::{AccountName, DeliveryId, Object, TransactionId};
 use crate::pipeline::claim::WINDOW_MARGIN;
-use crate::pipeline::envelope::Envelope;
+use crate::pipeline::envelope::{Envelope, HISTORY};
 use crate::ports::{Destination, History, LADDER_SECONDS, Outgoing, Place};
 use crate::providers::Repeat;
 use crate::verdict::{Acceptance, DeadReason, Fate, Outcome, Status};
@@ -358,6 +358,13 @@ pub fn dead_letter(subject: &Subject<'_>, outcome: &Outcome, body: Bytes) -> Out
         ("paceline-dead-at", dead_at),
     ] {
         properties.set_header(name, value);
+    }
+    let first = subject.envelope.remembered.first_attempt_ms;
+    if let Some(at) = first.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
+        properties.set_header("paceline-first-attempt-at", at.to_string());
+    }
+    if let Some(trail) = subject.envelope.trail.written() {
+        properties.set_header(HISTORY, trail);
     }
     Outgoing { destination: Destination::Place(Place::Dead), body, properties }
 }

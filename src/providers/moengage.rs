@@ -16,6 +16,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::{Gateway, Planned, Provider, Repeat, account};
+use crate::config::keys::Key;
 use crate::config::{ConfigError, Secret, Settings};
 use crate::job::{Class, Delivery, Finding, Job, Object, Pool};
 use crate::ports::{PoolKey, Window, WireAnswer, WireRequest};
@@ -27,6 +28,7 @@ mod content;
 mod delivery_time;
 mod fields;
 mod goals;
+mod keys;
 mod request;
 mod rules;
 mod samples;
@@ -119,6 +121,10 @@ impl Provider for MoEngage {
 
     fn operations(&self) -> &'static [&'static str] {
         &Operation::NAMES
+    }
+
+    fn keys(&self) -> &'static [Key] {
+        keys::ALL
     }
 
     fn configure(&self, settings: &mut Settings<'_>) -> Result<Arc<dyn Gateway>, ConfigError> {

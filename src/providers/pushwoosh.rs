@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use self::calls::Call;
 use super::{Gateway, Planned, Provider, Repeat, account};
+use crate::config::keys::Key;
 use crate::config::{ConfigError, Secret, Settings};
 use crate::job::{Class, Delivery, Finding, Job, Pool};
 use crate::ports::{PoolKey, Window, WireAnswer, WireRequest};
@@ -27,6 +28,7 @@ mod conditions;
 mod exempt;
 mod fields;
 pub mod filter;
+mod keys;
 mod plan;
 mod request;
 mod rules;
@@ -116,6 +118,10 @@ impl Provider for Pushwoosh {
 
     fn operations(&self) -> &'static [&'static str] {
         &Operation::NAMES
+    }
+
+    fn keys(&self) -> &'static [Key] {
+        keys::ALL
     }
 
     fn configure(&self, settings: &mut Settings<'_>) -> Result<Arc<dyn Gateway>, ConfigError> {

@@ -280,8 +280,14 @@ fn fits(shape: &Shape, value: &Value) -> bool {
     report.is_empty()
 }
 
+/// Whether there is nothing to read in a text. A byte order mark counts as blank, because to the
+/// pattern `\S` of a schema it is: what is said to fit must not be refused.
+pub(super) fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || c == '\u{feff}')
+}
+
 fn filled(text: &str, least: usize) -> bool {
-    !text.trim().is_empty() && text.chars().count() >= least
+    !is_blank(text) && text.chars().count() >= least
 }
 
 fn bad_integer(value: &Value, min: i64, max: i64) -> Option<String> {
@@ -298,7 +304,7 @@ fn bad_integer(value: &Value, min: i64, max: i64) -> Option<String> {
 /// Type and size of a value, never the value.
 pub(super) fn describe(value: &Value) -> String {
     match value {
-        Value::String(text) if text.trim().is_empty() => "an empty text".to_owned(),
+        Value::String(text) if is_blank(text) => "an empty text".to_owned(),
         Value::String(text) => format!("a text of {}", count(text.chars().count(), "character")),
         Value::Array(list) => format!("a list of {}", count(list.len(), "item")),
         Value::Object(object) => format!("an object of {}", count(object.len(), "member")),

@@ -256,7 +256,8 @@ impl Worker {
         }
         let job = &parcel.delivery.job;
         metrics::delivery_retried(&job.account, &job.operation, cause);
-        let envelope = marks.on(&parcel.envelope, release.history);
+        let mut envelope = marks.on(&parcel.envelope, release.history);
+        envelope.trail = envelope.trail.with(claim.claimed_ms, cause);
         let to = classify::home_of_retry(&parcel.delivery, &envelope);
         let outgoing = self.waiting(parcel, envelope, to, self.ports.clock.now() + delay);
         let safe = self.publish_surely(&parcel.hand, outgoing).await;

@@ -84,6 +84,9 @@ impl Provider for Broken {
         if self.lacks == Lack::Labels { [operations, &operations[..1]].concat().leak() } else { operations }
     }
 
+    fn keys(&self) -> &'static [paceline::config::keys::Key] {
+        &[]
+    }
     fn configure(&self, settings: &mut Settings<'_>) -> Result<Arc<dyn Gateway>, ConfigError> {
         let provider = self.whole;
         Ok(Arc::new(BrokenGateway { provider, whole: provider.configure(settings)?, lacks: self.lacks }))

@@ -12,7 +12,7 @@ use paceline::ports::{Claims, Permits, PoolKey, Sightings, Window};
 
 use crate::support::redis::settings;
 
-mod embedded;
+pub mod embedded;
 mod model;
 mod redis;
 

@@ -1,12 +1,11 @@
 //! Answers without end, or that grow when unpacked: what is read of them is bounded, in bytes and in
 //! time, and a push whose answer can't be read counts as one that may have gone out.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use paceline::adapters::http::HttpWire;
-use paceline::config::{Config, Environment, load_text};
 use paceline::pipeline::decode::decode_body;
 use paceline::ports::{MOST_ANSWER_BYTES, Sent, Wire, WireAnswer};
 use paceline::providers::ALL;
@@ -15,6 +14,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
+
+use super::CONFIG;
 
 /// The longest time for one request here.
 const REQUEST: Duration = Duration::from_secs(2);
@@ -87,16 +88,6 @@ async fn read_head(stream: &mut TcpStream) -> String {
     }
     String::from_utf8_lossy(&head).into_owned()
 }
-
-static CONFIG: LazyLock<Config> = LazyLock::new(|| {
-    let environment = Environment::of([
-        ("PUSHWOOSH_TOKEN", "token"),
-        ("MOENGAGE_PUSH_KEY", "push-key"),
-        ("MOENGAGE_CAMPAIGN_KEY", "campaign-key"),
-    ]);
-    let loaded = load_text(include_str!("../../config/full.toml"), None, &environment, &ALL);
-    loaded.unwrap_or_else(|errors| panic!("{errors}")).config
-});
 
 /// Makes the request of an operation to this server, and gives the answer with its verdict.
 async fn ask(operation: &str, url: &reqwest::Url) -> (WireAnswer, Verdict) {

@@ -3,11 +3,9 @@
 //! that belongs into a path (the id of a campaign) stays within its segment.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use paceline::adapters::http::HttpWire;
-use paceline::config::{Config, Environment, load_text};
 use paceline::job::Delivery;
 use paceline::pipeline::decode::decode_body;
 use paceline::ports::{Wire, WireRequest};
@@ -17,6 +15,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+
+use super::CONFIG;
 
 /// What could change the meaning of an address, a header or a request.
 const HOSTILE: [&str; 30] = [
@@ -51,16 +51,6 @@ const HOSTILE: [&str; 30] = [
     "\u{ff0e}\u{ff0e}\u{ff0f}",
     "{x}[y]|^`\"<>'",
 ];
-
-static CONFIG: LazyLock<Config> = LazyLock::new(|| {
-    let environment = Environment::of([
-        ("PUSHWOOSH_TOKEN", "token"),
-        ("MOENGAGE_PUSH_KEY", "push-key"),
-        ("MOENGAGE_CAMPAIGN_KEY", "campaign-key"),
-    ]);
-    let loaded = load_text(include_str!("../../config/full.toml"), None, &environment, &ALL);
-    loaded.unwrap_or_else(|errors| panic!("{errors}")).config
-});
 
 /// The requests of a job, each delivery by itself; none for an invalid one.
 fn requests(job: &Value) -> Vec<(Delivery, WireRequest)> {

@@ -135,13 +135,23 @@ fn wait_for_turn(waited: i32) -> bool {
 /// The worker's own lock, beside the file: SQLite's locks are for the moments of writing.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let failed = |error: std::io::Error| OpenError::Failed(path.to_owned(), error.to_string());
+    lock_beside(path, ".lock").map_err(failed)?.ok_or_else(|| OpenError::Used(path.to_owned()))
+}
+
+/// The lock of whoever takes dead letters out; `None` while another one does.
+pub(super) fn lock_letters(path: &Path) -> std::io::Result<Option<File>> {
+    lock_beside(path, ".dead.lock")
+}
+
+/// The system lets go of it when the process ends, however it ends. `None` while somebody else has it.
+fn lock_beside(path: &Path, suffix: &str) -> std::io::Result<Option<File>> {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let file = private().truncate(false).open(&name).map_err(failed)?;
+    name.push(suffix);
+    let file = private().truncate(false).open(&name)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Used(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -169,6 +169,11 @@ impl Embedded {
         self.core.up.subscribe()
     }
 
+    /// One more handle, for what outlives a borrow of this one.
+    pub(super) fn handle(&self) -> Self {
+        Self { core: self.core.clone() }
+    }
+
     /// Asks for something that may change the file, for the store's ports.
     pub(super) async fn store<T, F>(&self, work: F) -> Result<T, Failure>
     where

@@ -105,6 +105,11 @@ impl Engine {
         Ok(self.places.get_mut(name))
     }
 
+    /// A place as it is now; `None` where there is none of this name.
+    pub(super) fn place_row(&mut self, name: &str) -> rusqlite::Result<Option<PlaceRow>> {
+        Ok(self.place(name)?.copied())
+    }
+
     fn load_places(&mut self) -> rusqlite::Result<()> {
         if !self.places.is_empty() {
             return Ok(());

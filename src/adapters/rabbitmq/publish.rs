@@ -192,6 +192,20 @@ async fn publish_batch(
     trouble.map_or(Ok(answered), Err)
 }
 
+/// Publishes one message over a channel that confirms and nobody else uses.
+pub(super) async fn publish_alone(
+    link: &Link,
+    channel: &Channel,
+    prefix: &str,
+    message: Outgoing,
+    limit: Duration,
+) -> Result<(), PublishError> {
+    let (reply, answer) = oneshot::channel();
+    let done = publish_batch(link, channel, vec![Request { message, reply }], prefix, limit).await;
+    let unsaid = |_| Err(PublishError::Unconfirmed(done.err().unwrap_or_default()));
+    answer.await.unwrap_or_else(unsaid)
+}
+
 /// What a publisher says that got no confirm in time.
 pub(super) fn late(limit: Duration) -> String {
     format!("no confirm from the broker within {limit:?}")

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::ports::{Pause, PauseCause, Window};
 
 use super::picture::{AccountPicture, Drain, Lane, LimitPicture, Picture};
-use crate::cli::numbers::{grouped, short};
+use crate::cli::numbers::{aligned, grouped, short};
 
 const HEADINGS: [&str; 10] =
     ["ACCOUNT", "LIMIT", "USED 60s", "NEXT", "JOBS", "RETRY", "HIGH", "NORMAL", "LOW", "DRAINED IN"];
@@ -160,17 +160,6 @@ pub(in crate::cli) fn pause_note(account: &str, limit: Option<&str>, pause: Paus
         }
     };
     format!("! {whose} is paused ({}) {until}: {why}", pause.cause.as_str())
-}
-
-/// Columns as wide as what is in them; numbers of lanes and the rest flush left.
-fn aligned(rows: &[[String; 10]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
-    let line = |row: &[String; 10]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
 }
 
 /// For programs: one line.

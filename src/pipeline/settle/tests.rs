@@ -237,4 +237,24 @@ fn dead_letters_carry_every_header_of_the_contract() {
     let kept = Properties { headers: Vec::new(), ..letter.properties.clone() };
     assert_eq!(kept.message_id.as_deref(), letter.properties.header("paceline-dead-id"));
     assert!(letter.properties.header("paceline-instance").is_none(), "published again it starts afresh");
+    assert_eq!((header("paceline-history"), header("paceline-first-attempt-at")), (None, None));
+}
+
+#[test]
+fn a_dead_letter_tells_the_attempts_behind_it() {
+    let delivery = delivery("t-1", Class::Exempt);
+    let mut envelope = envelope("m-1");
+    envelope.remembered.first_attempt_ms = Some(5_000);
+    envelope.trail = envelope.trail.with(5_000, "failed").with(7_000, "throttled");
+    let subject = Subject {
+        account: &delivery.job.account,
+        operation: None,
+        id: None,
+        job_id: None,
+        envelope: &envelope,
+        meta: None,
+    };
+    let letter = dead_letter(&subject, &outcome(Some(DeadReason::Exhausted)), Bytes::new());
+    assert_eq!(letter.properties.header("paceline-history"), Some("5000:failed,7000:throttled"));
+    assert_eq!(letter.properties.header("paceline-first-attempt-at"), Some("1970-01-01T00:00:05Z"));
 }

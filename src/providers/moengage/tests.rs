@@ -19,6 +19,17 @@ pub(super) fn account() -> Account {
     }
 }
 
+#[test]
+fn the_defaults_that_are_told_are_those_that_hold() {
+    for (name, holds) in [
+        ("requests_per_minute", DEFAULT_REQUESTS_PER_MINUTE.to_string()),
+        ("on_unknown", r#""dead""#.to_owned()),
+    ] {
+        let key = keys::ALL.iter().find(|key| key.name == name).unwrap();
+        assert_eq!(key.default, Some(holds.as_str()), "{name}");
+    }
+}
+
 pub(super) fn gateway() -> Engaged {
     Engaged { account: account() }
 }

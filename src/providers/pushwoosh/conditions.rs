@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::fields::dates::{is_day, is_minute, is_second};
 use crate::job::Object;
-use crate::providers::shape::{MOST_ITEM_FINDINGS, Place, Report, Special, describe};
+use crate::providers::shape::{MOST_ITEM_FINDINGS, Place, Report, Special, describe, is_blank};
 
 /// The rule for the member `conditions`.
 pub(super) const RULE: Special = Special { check, schema };
@@ -177,7 +177,7 @@ fn check_condition(condition: &Value, place: Place<'_>, report: &mut Report) {
         report.add(place, describe(condition), "a list of tag, operator and operand");
         return;
     };
-    if tag.as_str().is_none_or(|name| name.trim().is_empty()) {
+    if tag.as_str().is_none_or(|name| is_blank(name)) {
         report.add(place.item(0), describe(tag), "the name of a tag");
     }
     match operator.as_str().and_then(Operator::parse) {

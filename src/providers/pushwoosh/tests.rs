@@ -17,6 +17,20 @@ pub(super) fn account() -> Account {
     }
 }
 
+#[test]
+fn the_defaults_that_are_told_are_those_that_hold() {
+    for (name, holds) in [
+        ("base_url", format!("{DEFAULT_BASE_URL:?}")),
+        ("requests_per_minute", DEFAULT_REQUESTS_PER_MINUTE.to_string()),
+        ("exempt_devices", DEFAULT_EXEMPT_DEVICES.to_string()),
+        ("notifications_per_request", DEFAULT_NOTIFICATIONS_PER_REQUEST.to_string()),
+        ("require_targeting", false.to_string()),
+    ] {
+        let key = keys::ALL.iter().find(|key| key.name == name).unwrap();
+        assert_eq!(key.default, Some(holds.as_str()), "{name}");
+    }
+}
+
 pub(super) fn gateway() -> Pushed {
     Pushed { account: account() }
 }

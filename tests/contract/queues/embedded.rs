@@ -1,9 +1,8 @@
 //! One file.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use paceline::adapters::embedded::{Embedded, EmbeddedSettings, Role};
+use paceline::adapters::embedded::{Embedded, Role};
 use paceline::adapters::system::SystemClock;
 use paceline::ports::{Place, Queue};
 use tempfile::TempDir;
@@ -11,6 +10,7 @@ use tempfile::TempDir;
 use super::Bench;
 use crate::contract::queue;
 use crate::contract::stores::Terms;
+use crate::contract::stores::embedded::settings;
 
 pub struct File {
     folder: TempDir,
@@ -31,20 +31,7 @@ impl Bench for File {
             let closed = process.depths(&[Place::Due]).await == [None];
             assert!(closed, "one file is for one process at a time");
         }
-        let Terms { dedupe_ttl, lease, request_timeout, max_age, limiter, circuit, pools } = Terms::default();
-        let settings = EmbeddedSettings {
-            file: self.folder.path().join("jobs.db"),
-            places: queue::places(),
-            pools,
-            publish_timeout: Duration::from_secs(30),
-            timeout: Duration::from_secs(30),
-            dedupe_ttl,
-            lease,
-            request_timeout,
-            max_age,
-            limiter,
-            circuit,
-        };
+        let settings = settings(&self.folder, queue::places(), Terms::default());
         let process = Arc::new(Embedded::open(settings, Role::Worker, Arc::new(SystemClock)).unwrap());
         *self.process.lock().unwrap() = Some(process.clone());
         process

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use paceline::adapters::embedded::{Embedded, EmbeddedSettings, Role};
 use paceline::adapters::system::SystemClock;
+use paceline::ports::Place;
 use tempfile::TempDir;
 
 use super::{Bench, Terms};
@@ -14,6 +15,24 @@ pub struct File {
     terms: Terms,
     /// One process uses it: every worker of a test is this one.
     worker: Mutex<Option<Arc<Embedded>>>,
+}
+
+/// A file in a folder, with time enough for a busy machine.
+pub fn settings(folder: &TempDir, places: Vec<Place>, terms: Terms) -> EmbeddedSettings {
+    let Terms { dedupe_ttl, lease, request_timeout, max_age, limiter, circuit, pools } = terms;
+    EmbeddedSettings {
+        file: folder.path().join("jobs.db"),
+        places,
+        pools,
+        publish_timeout: Duration::from_secs(30),
+        timeout: Duration::from_secs(30),
+        dedupe_ttl,
+        lease,
+        request_timeout,
+        max_age,
+        limiter,
+        circuit,
+    }
 }
 
 impl File {
@@ -32,21 +51,7 @@ impl Bench for File {
     }
 
     async fn connect(&self) -> Arc<Embedded> {
-        let Terms { dedupe_ttl, lease, request_timeout, max_age, limiter, circuit, pools } =
-            self.terms.clone();
-        let settings = EmbeddedSettings {
-            file: self.folder.path().join("jobs.db"),
-            places: Vec::new(),
-            pools,
-            publish_timeout: Duration::from_secs(30),
-            timeout: Duration::from_secs(30),
-            dedupe_ttl,
-            lease,
-            request_timeout,
-            max_age,
-            limiter,
-            circuit,
-        };
+        let settings = settings(&self.folder, Vec::new(), self.terms.clone());
         let mut worker = self.worker.lock().unwrap();
         let open = || Arc::new(Embedded::open(settings, Role::Worker, Arc::new(SystemClock)).unwrap());
         worker.get_or_insert_with(open).clone()

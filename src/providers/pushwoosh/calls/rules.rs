@@ -8,8 +8,8 @@ use crate::providers::account::{CREDENTIALS, refuse_credentials};
 use crate::providers::pushwoosh::fields::WRAPPER;
 use crate::providers::pushwoosh::rules::{CAUTION, SOURCE, check_wrapper};
 use crate::providers::shape::{
-    Form, Member, Place, Report, Shape, Special, check_members, describe, object_schema, optional, required,
-    unknown_members,
+    Form, Member, Place, Report, Shape, Special, check_members, describe, is_blank, object_schema, optional,
+    required, unknown_members,
 };
 
 /// The message that a call is about.
@@ -152,10 +152,6 @@ fn searches(payload: &Object) -> bool {
 
 fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(is_blank)
-}
-
-fn is_blank(text: &str) -> bool {
-    text.trim().is_empty()
 }
 
 fn check_spelling(payload: &Object, report: &mut Report) {

@@ -182,6 +182,16 @@ const NAMES: &[&str] = &[
 ];
 const WORDS: &[&str] = &["C-1", "17", "", " ", "CODE_NOT_AVAILABLE", "API", "campaignCode", "notificationID"];
 
+#[test]
+fn what_is_blank_to_the_schema_is_blank_to_the_check() {
+    for (text, fits) in [("\u{feff}", false), (" \u{feff}\t", false), ("\u{feff}x", true)] {
+        let payload = json!({"message": text});
+        let planned = gateway().plan(&call_job(Call::DeleteMessage, payload.clone())).is_ok();
+        let valid = jsonschema::is_valid(&schema(Call::DeleteMessage), &payload);
+        assert_eq!((planned, valid), (fits, fits), "{text:?}");
+    }
+}
+
 proptest! {
     /// The schema refuses nothing that the check accepts, and nothing panics.
     #[test]
