@@ -64,8 +64,6 @@
 //! - A delivery that only reads is told before its end is kept, since the answer is kept nowhere else:
 //!   where another publishing of it took over in between, it may be told both as delivered and as the
 //!   other one's duplicate.
-//! - A duplicate that is told, and told again after a replay of the other's dead letter, may name the
-//!   message code of the replay the second time.
 //! - Where the store lost data, what it forgot may be done and told again. The window bound, and that
 //!   nothing is lost or invented, holds all the same.
 //!

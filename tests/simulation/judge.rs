@@ -150,22 +150,12 @@ impl<'a> Judge<'a> {
 
     /// One end for each publishing, but for what the head of the module lists.
     fn judge_ends(&self, job: &Published, id: &str, case: &str, found: &[End]) {
-        let names = found.len() - self.told_again(job.account, id, found);
+        let names = found.len();
         let publishings = usize::try_from(job.times).expect("few") + self.replays(job.account, id);
         let unread = found.iter().any(|end| end.unread);
         let told = format!("{case}: {names} ends for {publishings} publishings: {found:?}");
         assert!(names <= publishings || self.lossy || unread || job.reads(), "{told}");
         assert!(names >= publishings, "{told}");
-    }
-
-    /// Duplicates that were told again after a replay: then they are those of another end.
-    fn told_again(&self, account: &str, id: &str, found: &[End]) -> usize {
-        if self.replays(account, id) == 0 {
-            return 0;
-        }
-        let duplicates: Vec<&str> =
-            found.iter().filter(|end| end.status == "duplicate").map(|end| end.name.as_str()).collect();
-        duplicates.len() - duplicates.iter().collect::<BTreeSet<_>>().len()
     }
 
     fn replays(&self, account: &str, id: &str) -> usize {
