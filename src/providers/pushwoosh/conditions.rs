@@ -177,7 +177,7 @@ fn check_condition(condition: &Value, place: Place<'_>, report: &mut Report) {
         report.add(place, describe(condition), "a list of tag, operator and operand");
         return;
     };
-    if tag.as_str().is_none_or(|name| is_blank(name)) {
+    if tag.as_str().is_none_or(is_blank) {
         report.add(place.item(0), describe(tag), "the name of a tag");
     }
     match operator.as_str().and_then(Operator::parse) {
