@@ -45,6 +45,11 @@ impl Receipts {
         self.told.values()
     }
 
+    /// Each of them once, with its name.
+    pub fn named(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.told.iter()
+    }
+
     /// How often one came again.
     pub fn repeats(&self) -> usize {
         self.repeats
