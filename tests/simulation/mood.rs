@@ -82,7 +82,6 @@ impl Mood {
             20..36 => usual.standing_still(dice),
             36..46 => usual.minutes_long(dice),
             46..49 => usual.a_day_long(dice),
-            49..55 => usual.deadly(dice),
             _ => usual,
         }
     }
@@ -218,17 +217,6 @@ impl Mood {
             gap: 2 * MINUTE,
             troubles: &[HostsAway],
             away: [24 * HOUR - 10 * MINUTE, 24 * HOUR + 20 * MINUTE],
-            ..self
-        }
-    }
-
-    /// Processes that die so often that messages are suspected, watched, handled alone and found guilty.
-    fn deadly(self, dice: &Dice) -> Self {
-        Self {
-            name: "deadly",
-            odds: Odds { crash: 10 + dice.below(25), ..self.odds.a_quarter() },
-            jobs: [4, 8],
-            sorts: &[Sort::Several, Sort::Several, Sort::Counted, Sort::Exempt, Sort::User, Sort::Invalid],
             ..self
         }
     }
