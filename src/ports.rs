@@ -314,7 +314,8 @@ pub enum Answer {
     Ended {
         /// How.
         outcome: Outcome,
-        /// Whether this instance is the one that ended.
+        /// Whether this instance is the one that ended. An instance that is not is a duplicate, and
+        /// finds the same end again even when a replay has overridden it meanwhile.
         same: bool,
     },
     /// The account is paused (for [`Purpose::Send`] only).

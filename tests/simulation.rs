@@ -11,8 +11,9 @@
 //! - A worker's process dies before or after any effect: a message published, acked or put back, a
 //!   trip to the store, a request to a provider; what it held goes back to its queues later. It is
 //!   also told to drain, at any time.
-//! - A process stands still for up to a minute, longer than its lease: between its claim or its permit
-//!   and its request, or between the answer and what follows from it.
+//! - A request stands still for up to a minute, longer than its lease: between its claim or its permit
+//!   and the way out, or between the answer and what follows from it. A whole process stands still for
+//!   up to a minute and a half, loses its connection to the broker meanwhile, and then goes on.
 //! - A published message is lost; its confirm is lost; a message comes out of a delay queue twice; an
 //!   ack is lost with its connection; a connection ends while its messages are being sent; the broker
 //!   is away.
@@ -20,11 +21,32 @@
 //!   published again twice.
 //! - A trip to the store is lost on the way there or back, or takes seconds; the store is away; in a
 //!   fifth of the runs its data is lost, or an older state comes back.
+//! - All hosts of workers are off for minutes or for a day; a person pauses all accounts for minutes.
 //! - A provider can't be connected to; a request or its answer is lost, late, cut short, or replaced by
 //!   something else; the provider answers 401, 429, 500, 502, 503, hangs or resets, before or after it
 //!   took the request.
 //! - The hosts' clocks step by seconds, and by up to twenty minutes; the clock by which the store judges
 //!   leases, pauses and duplicate windows is anywhere within 5 s of true time.
+//!
+//! # Moods
+//!
+//! Some faults do harm only together: an answer lost *and* nothing going on for longer than the provider
+//! recognises a second request; a claim taken over *and* its holder going on; a limiter that forgets
+//! *while* more waits than the limit allows. By chance alone these meet in one run of a thousand, so each
+//! seed also draws a mood ([`mood`]), which sets limits, loads, odds and lengths:
+//!
+//! | mood | of 100 runs | what it is about |
+//! | --- | --- | --- |
+//! | usual | 51 | a bit of everything |
+//! | saturated | 20 | more waits than the limit allows, and the limiter's state is lost again and again |
+//! | standing still | 16 | holders of claims stand still, others take over, the holders go on |
+//! | minutes long | 10 | answers are lost, then nothing goes on for up to 12 minutes |
+//! | a day long | 3 | the same for a day, of what is recognised for a day |
+//!
+//! The judge was tried on deliberate mistakes, each by itself, for a hundred seeds: a worker that goes on
+//! after its claim was fenced, a store that fences nobody, a duplicate window that nobody looks at, a
+//! limiter that begins at once after a loss, deliveries of one job that share a name, a dead end without
+//! its letter. It found each of them.
 //!
 //! # Not among the faults
 //!
@@ -59,6 +81,7 @@
 //! `PACELINE_SIMULATION_SEEDS=N` runs the first N seeds (1,000 by default, 200 on a file),
 //! `PACELINE_SIMULATION_SEED=S` only the one, fifty times, as a failing run says.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -76,6 +99,8 @@ mod judge;
 mod kinds;
 #[path = "simulation/life.rs"]
 mod life;
+#[path = "simulation/mood.rs"]
+mod mood;
 #[path = "simulation/provider.rs"]
 mod provider;
 #[path = "simulation/run.rs"]
@@ -156,8 +181,12 @@ fn tell(tallies: &[Tally]) {
     let twice: usize = tallies.iter().map(|tally| tally.accepted_twice).sum();
     let replayed: usize = tallies.iter().map(|tally| tally.replayed).sum();
     let unread: usize = tallies.iter().map(|tally| tally.unread).sum();
+    let mut moods: BTreeMap<&str, usize> = BTreeMap::new();
+    for tally in tallies {
+        *moods.entry(tally.mood).or_default() += 1;
+    }
     eprintln!(
-        "{} runs, {lossy} of them with a store that lost data: {deliveries} deliveries, {crashes} crashes, \
+        "{} runs {moods:?}, {lossy} of them with a store that lost data: {deliveries} deliveries, {crashes} crashes, \
          {replayed} letters published again, {twice} deliveries taken twice where that is allowed, {unread} \
          messages ended unread",
         tallies.len()

@@ -22,6 +22,16 @@ pub fn figures(outcome: &Outcome) -> Vec<Figure> {
             "ended more often than published, before and after the store lost its data",
             counts.ended_across_a_loss.len().to_string(),
         ),
+        Figure::bound(
+            "dead letters that no receipt tells of",
+            counts.untold_letters.to_string(),
+            "0".to_owned(),
+            counts.untold_letters == 0,
+        ),
+        Figure::told(
+            "dead letters that no receipt tells of, written before the store lost its data",
+            counts.letters_across_a_loss.to_string(),
+        ),
         none("told as delivered, and never accepted", &counts.untaken),
         none("accepted, and told as neither delivered nor uncertain", &counts.untold),
         none("accepted twice", &counts.twice),

@@ -117,11 +117,12 @@ pub async fn run(plan: Plan) -> (Outcome, World) {
     world.come_to_rest().await;
     let summary = world.provider.summary();
     assert_eq!(summary.dropped, 0, "the ledger must hold all that arrived");
-    let counts = counts(&world, &published, &troubles);
+    let counts = counts(&world, &published, &troubles).await;
     let ends = tally(&world, before);
     let repeats = world.repeats();
     world.expect_more(counts.ended_across_a_loss.len());
-    world.may_be_taken_twice(counts.resent + counts.across_a_loss);
+    world.letters_untold(counts.letters_across_a_loss);
+    world.may_be_taken_twice(counts.resent + counts.across_a_loss.max(counts.delivered_across_a_loss));
     let outcome = Outcome {
         plan,
         counts,
@@ -232,9 +233,14 @@ fn tell(world: &World, elapsed: Duration, trouble: Trouble, published: &Publishe
     );
 }
 
-fn counts(world: &World, published: &Published, troubles: &Troubles) -> Counts {
-    let jobs = published.jobs.lock().expect("the producer has ended");
+async fn counts(world: &World, published: &Published, troubles: &Troubles) -> Counts {
+    let letters = world.untold_letters().await;
     let began = Timestamp::now() - world.provider.now();
+    let since_begin = |at: &str| -> Duration {
+        let at: Timestamp = at.parse().expect("a time");
+        at.duration_since(began).try_into().unwrap_or_default()
+    };
+    let jobs = published.jobs.lock().expect("the producer has ended");
     let mut ends: BTreeMap<Key, Vec<End>> = BTreeMap::new();
     for receipt in world.receipts() {
         let text = |key: &str| receipt[key].as_str().map(str::to_owned);
@@ -242,9 +248,7 @@ fn counts(world: &World, published: &Published, troubles: &Troubles) -> Counts {
         if is_subject(&id) {
             continue;
         }
-        let settled =
-            text("settledAt").and_then(|at| at.parse::<Timestamp>().ok()).expect("a receipt's time");
-        let at = settled.duration_since(began).try_into().unwrap_or_default();
+        let at = since_begin(&text("settledAt").expect("a receipt's time"));
         let end = End { status: text("status").unwrap_or_default(), reason: text("reason"), at };
         ends.entry((text("account").unwrap_or_default(), id)).or_default().push(end);
     }
@@ -253,6 +257,7 @@ fn counts(world: &World, published: &Published, troubles: &Troubles) -> Counts {
         ends: &ends,
         taken: &taken(world),
         pushes_nothing: &jobs.pushes_nothing,
+        untold_letters: &letters.iter().map(|at| since_begin(at)).collect::<Vec<Duration>>(),
         losses: &troubles.losses,
         resending: RESENDING,
     })

@@ -260,6 +260,7 @@ impl Troubles {
             Trouble::StoreLostItsData => {
                 let begun = world.provider.now();
                 world.redis.restart_empty().await;
+                world.may_be_taken_twice(0);
                 self.losses.push(Loss { begun, over: world.provider.now() });
                 None
             }

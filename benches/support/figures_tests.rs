@@ -151,6 +151,7 @@ fn counts_of(account: &str, times: usize, told: &[&str], taken: &[u64], lost_at:
         ends: &ends,
         taken: &taken,
         pushes_nothing: &BTreeSet::new(),
+        untold_letters: &[],
         losses: &losses(lost_at),
         resending: "loud",
     })
@@ -195,6 +196,39 @@ fn an_end_too_many_is_excused_by_a_loss_between_the_ends() {
 }
 
 #[test]
+fn what_is_told_as_delivered_on_both_sides_of_a_loss_is_counted() {
+    for (told, lost_at, expected) in [
+        (&["delivered", "delivered"][..], &[1][..], 1),
+        (&["delivered", "delivered"], &[], 0),
+        (&["delivered", "delivered"], &[3], 0),
+        (&["delivered", "duplicate"], &[1], 0),
+        (&["delivered"], &[1], 0),
+    ] {
+        let counts = counts_of("shop", told.len(), told, &[1], lost_at);
+        assert_eq!(counts.delivered_across_a_loss, expected, "{told:?} {lost_at:?}");
+    }
+}
+
+#[test]
+fn a_letter_that_no_receipt_tells_of_is_excused_by_a_loss_after_it() {
+    for (written, lost_at, excused, unexcused) in
+        [(&[5][..], &[][..], 0, 1), (&[5], &[4], 0, 1), (&[5], &[6], 1, 0), (&[5, 7], &[6], 1, 1)]
+    {
+        let counts = judge(&Evidence {
+            published: &BTreeMap::new(),
+            ends: &BTreeMap::new(),
+            taken: &[],
+            pushes_nothing: &BTreeSet::new(),
+            untold_letters: &all(written),
+            losses: &losses(lost_at),
+            resending: "loud",
+        });
+        let found = (counts.letters_across_a_loss, counts.untold_letters);
+        assert_eq!(found, (excused, unexcused), "{written:?} {lost_at:?}");
+    }
+}
+
+#[test]
 fn an_end_of_what_nobody_published_is_invented() {
     let ends = BTreeMap::from([(key("shop", "b"), ends(&["dead poison"]))]);
     let nothing = BTreeSet::new();
@@ -203,6 +237,7 @@ fn an_end_of_what_nobody_published_is_invented() {
         ends: &ends,
         taken: &[],
         pushes_nothing: &nothing,
+        untold_letters: &[],
         losses: &[],
         resending: "loud",
     });

@@ -79,7 +79,7 @@ pub fn memory(proc: &str) -> Option<u64> {
 }
 
 /// The fields behind the name, which may hold anything: the 12th and 13th are user and system time.
-fn processor_time(proc: &str) -> Duration {
+pub fn processor_time(proc: &str) -> Duration {
     let stat = std::fs::read_to_string(format!("{proc}/stat")).expect("a zombie has a stat");
     let (_, fields) = stat.rsplit_once(')').expect("the name is in brackets");
     let ticks =

@@ -48,6 +48,10 @@ pub struct Counts {
     /// Ends beyond the publishings of a delivery that ended before and after the store lost its data:
     /// redelivered, it was handled as if for the first time, and ended otherwise.
     pub ended_across_a_loss: Vec<Key>,
+    /// Dead letters of which no receipt tells, without an excuse.
+    pub untold_letters: usize,
+    /// Those that were written before the store lost its data: redelivered, the delivery ended otherwise.
+    pub letters_across_a_loss: usize,
     /// Told as delivered, and never taken.
     pub untaken: Vec<Key>,
     /// Taken, and told as neither delivered nor uncertain.
@@ -58,6 +62,8 @@ pub struct Counts {
     pub resent: usize,
     /// Taken before and after the store lost its data.
     pub across_a_loss: usize,
+    /// Told as delivered before and after it: also what was published twice, or pushes nothing.
+    pub delivered_across_a_loss: usize,
 }
 
 /// What the counts are made from.
@@ -70,6 +76,8 @@ pub struct Evidence<'a> {
     pub taken: &'a [Taken],
     /// Deliveries of operations that push nothing.
     pub pushes_nothing: &'a BTreeSet<Key>,
+    /// When each dead letter was written of which no receipt tells.
+    pub untold_letters: &'a [Duration],
     /// When the store lost its data.
     pub losses: &'a [Loss],
     /// The account that sends again what may have been sent.
@@ -80,6 +88,9 @@ pub struct Evidence<'a> {
 pub fn judge(evidence: &Evidence<'_>) -> Counts {
     let mut counts = Counts::default();
     count_ends(evidence, &mut counts);
+    let forgotten = |written: &&Duration| evidence.losses.iter().any(|loss| **written <= loss.over);
+    counts.letters_across_a_loss = evidence.untold_letters.iter().filter(forgotten).count();
+    counts.untold_letters = evidence.untold_letters.len() - counts.letters_across_a_loss;
     let mut times: BTreeMap<&Key, Vec<Duration>> = BTreeMap::new();
     for taken in evidence.taken {
         times.entry(&taken.delivery).or_default().push(taken.at);
@@ -89,6 +100,10 @@ pub fn judge(evidence: &Evidence<'_>) -> Counts {
     }
     for (delivery, ends) in evidence.ends {
         let told = ends.iter().any(|end| end.status == "delivered");
+        let delivered: Vec<Duration> =
+            ends.iter().filter(|end| end.status == "delivered").map(|end| end.at).collect();
+        let lost_between = evidence.losses.iter().any(|loss| loss.is_within(&delivered));
+        counts.delivered_across_a_loss += usize::from(delivered.len() > 1 && lost_between);
         if told && !times.contains_key(delivery) && !evidence.pushes_nothing.contains(delivery) {
             counts.untaken.push(delivery.clone());
         }

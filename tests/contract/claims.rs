@@ -113,6 +113,7 @@ on_every_store! {
     a_holder_that_dies_before_ending_leaves_nothing_unresolved,
     a_lease_does_not_last_longer_because_the_clock_stepped_back,
     a_replay_overrides_an_ended_claim_once,
+    a_duplicate_stays_one_whatever_a_replay_comes_to,
     a_replay_of_a_forgotten_claim_counts_as_seen,
     every_script_bears_being_run_twice,
     a_wish_whose_answer_was_lost_leaves_nothing_unknown,
@@ -301,6 +302,30 @@ async fn a_replay_overrides_an_ended_claim_once<B: Bench>() {
     };
     assert_eq!(outcome, rejected());
     assert!(matches!(ask(&*store, replayed("a", "r2/0", "dead-2")).await, Answer::Ended { same: true, .. }));
+}
+
+async fn a_duplicate_stays_one_whatever_a_replay_comes_to<B: Bench>() {
+    let (_bench, store) = started::<B>(|_| ()).await;
+    let uncertain = outcome(Status::Dead, Some(DeadReason::Uncertain));
+    let expired = outcome(Status::Expired, None);
+    for (id, replay_ends) in [("a", expired), ("b", delivered())] {
+        let claim = acquire(&*store, wish(id, "m1/0")).await;
+        finish(&*store, &claim, &uncertain, Signal::Neutral).await;
+        let told = |answer: Answer| {
+            let Answer::Ended { outcome, same: false } = answer else { panic!("a duplicate: {answer:?}") };
+            assert_eq!(outcome, uncertain, "{id}");
+        };
+        told(ask(&*store, wish(id, "m2/0")).await);
+        // Its ack is lost, and a person publishes the dead letter again before it comes once more.
+        let claim = acquire(&*store, replayed(id, "r/0", "dead-1")).await;
+        told(ask(&*store, wish(id, "m2/0")).await);
+        finish(&*store, &claim, &replay_ends, Signal::Neutral).await;
+        told(ask(&*store, wish(id, "m2/0")).await);
+        let Answer::Ended { outcome, same: true } = ask(&*store, wish(id, "m1/0")).await else {
+            panic!("its own end")
+        };
+        assert_eq!(outcome, uncertain, "{id}");
+    }
 }
 
 async fn a_replay_of_a_forgotten_claim_counts_as_seen<B: Bench>() {

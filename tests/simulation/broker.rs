@@ -16,12 +16,15 @@ use paceline::ports::{
 };
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::life::{Chaos, Life};
 
 /// A producer's own queue; any other one is gone.
 pub const REPLIES: &str = "producer.replies";
+
+/// So long after a process begins to stand still its connection ends.
+const MISSED_HEARTBEATS: Duration = Duration::from_secs(15);
 
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -132,6 +135,7 @@ impl Broker {
             up: watch::Sender::new(!self.is_down()),
         });
         links.push(link.clone());
+        tokio::spawn(link.clone().beat());
         link
     }
 
@@ -217,6 +221,7 @@ impl Broker {
     }
 
     fn route(self: &Arc<Self>, outgoing: &Outgoing) -> Result<(), PublishError> {
+        self.chaos.note_name(&outgoing.properties);
         let stored =
             Stored { body: outgoing.body.clone(), properties: outgoing.properties.clone(), redeliveries: 0 };
         match &outgoing.destination {
@@ -366,6 +371,19 @@ impl Link {
             consumer.held = 0;
         }
         self.broker.give_out(&mut state);
+    }
+
+    /// A process that stands still for long misses its heartbeats.
+    async fn beat(self: Arc<Self>) {
+        let mut stills = self.life.stills();
+        while !self.closed.load(Ordering::Relaxed) && stills.changed().await.is_ok() {
+            if timeout(MISSED_HEARTBEATS, self.life.goes_on()).await.is_ok() {
+                continue;
+            }
+            self.drop_connection();
+            self.life.goes_on().await;
+            self.reconnect(1_500);
+        }
     }
 
     /// Ends it for good.

@@ -274,6 +274,7 @@ impl Queue for Port {
 #[async_trait]
 impl Publisher for Port {
     async fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
+        self.0.disk.chaos.note_name(&outgoing.properties);
         let asked = self.0.call(async |file| file.publish(outgoing).await).await;
         asked.unwrap_or_else(|| Err(PublishError::Unconfirmed("no answer in time".to_owned())))
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::broker::REPLIES;
 use super::chance::Dice;
 use super::life::Chaos;
+use super::mood::Mood;
 use crate::jobs::{account, counted_job, exempt_job, notification, user_job};
 
 /// One job and its messages.
@@ -33,16 +34,60 @@ const GONE: &str = "producer.gone";
 /// A queue that no receipt may go to.
 const OURS: &str = "paceline.jobs.shop";
 
-/// Jobs for a run, of all kinds.
-pub fn draw(dice: &Dice, chaos: &Chaos) -> Vec<Published> {
-    let count = 5 + dice.below(35);
-    (0..count).map(|n| one(dice, chaos, n)).collect()
+/// Sorts of jobs.
+#[derive(Debug, Clone, Copy)]
+pub enum Sort {
+    /// To few devices, outside the limit.
+    Exempt,
+    Counted,
+    /// Of several notifications, one of which may be faulty.
+    Several,
+    Invalid,
+    /// A call that makes no message.
+    Call,
+    Targeted,
+    /// A campaign's settings.
+    Update,
+    Search,
+    Campaign,
+    /// To one user, of an account that does not send again what may have been taken.
+    User,
+    /// The same, of one that does.
+    Loud,
 }
 
-fn one(dice: &Dice, chaos: &Chaos, n: u64) -> Published {
+impl Sort {
+    /// All of them.
+    pub const MIXED: [Self; 16] = [
+        Self::Exempt,
+        Self::Exempt,
+        Self::Counted,
+        Self::Counted,
+        Self::Counted,
+        Self::Counted,
+        Self::Several,
+        Self::Invalid,
+        Self::Call,
+        Self::Campaign,
+        Self::User,
+        Self::Loud,
+        Self::Targeted,
+        Self::Update,
+        Self::Search,
+        Self::Loud,
+    ];
+}
+
+/// Jobs for a run.
+pub fn draw(dice: &Dice, chaos: &Chaos, mood: &Mood) -> Vec<Published> {
+    let [least, more] = mood.jobs;
+    (0..least + dice.below(more)).map(|n| one(dice, chaos, mood, n)).collect()
+}
+
+fn one(dice: &Dice, chaos: &Chaos, mood: &Mood, n: u64) -> Published {
     let id = format!("job-{n}");
     let priority = *dice.pick(&["high", "normal", "low"]);
-    let kind = dice.below(16);
+    let sort = *dice.pick(mood.sorts);
     let mut account = "shop";
     let (mut invalid, mut pushes) = (false, true);
     let call = |account: &str, operation: &str, payload: Value| {
@@ -50,31 +95,31 @@ fn one(dice: &Dice, chaos: &Chaos, n: u64) -> Published {
             "priority": priority, "payload": payload})
     };
     let mut deliveries = vec![id.clone()];
-    let mut body = match kind {
-        0..=1 => exempt_job(&id),
-        2..=5 => counted_job(&id, priority),
-        6 => {
+    let mut body = match sort {
+        Sort::Exempt => exempt_job(&id),
+        Sort::Counted => counted_job(&id, priority),
+        Sort::Several => {
             let pieces = 2 + dice.below(6);
             deliveries = (0..pieces).map(|piece| format!("{id}#{piece}")).collect();
             several(&id, priority, pieces, dice.below(pieces * 2))
         }
-        7 => {
+        Sort::Invalid => {
             invalid = true;
             let mut job = counted_job(&id, priority);
             job["colour"] = json!("blue");
             job
         }
-        8 => {
+        Sort::Call => {
             pushes = false;
             let (operation, payload) = *dice.pick(&SHOP_CALLS);
             call("shop", operation, serde_json::from_str(payload).expect("JSON"))
         }
-        12 => call(
+        Sort::Targeted => call(
             "shop",
             "createTargetedMessage",
             json!({"devices_filter": "A(\"AAAAA-BBBBB\", [\"iOS\"])", "send_date": "now", "content": "Hi"}),
         ),
-        13 => {
+        Sort::Update => {
             (account, pushes) = ("news", false);
             let campaign = "64a1b2c3d4e5f6a7b8c9d0e1";
             call(
@@ -85,35 +130,36 @@ fn one(dice: &Dice, chaos: &Chaos, n: u64) -> Published {
                 "delivery_controls": {"ignore_frequency_capping": true}}),
             )
         }
-        14 => {
+        Sort::Search => {
             (account, pushes) = ("news", false);
             call("news", "searchCampaigns", json!({"request_id": id, "limit": 15, "page": 1}))
         }
-        9 => {
+        Sort::Campaign => {
             account = "news";
             let audience = *dice.pick(&["All Users", "Custom Segment"]);
             campaign(&id, audience)
         }
-        10 => {
+        Sort::User => {
             account = "news";
             user_job(&id)
         }
-        _ => {
+        Sort::Loud => {
             account = "loud";
             let mut job = user_job(&id);
             job["account"] = json!("loud");
             job
         }
     };
+    let span_ms = u64::try_from(mood.publishing.as_millis()).expect("a sane length").max(60_000);
     let moment = |ms: u64| {
         let at = chaos.true_ms() + i64::try_from(ms).expect("small");
         json!(jiff::Timestamp::from_millisecond(at).expect("a moment of this century").to_string())
     };
     if dice.in_thousand(100) {
-        body["notBefore"] = moment(dice.below(90_000));
+        body["notBefore"] = moment(dice.below(span_ms * 3 / 2));
     }
     if dice.in_thousand(100) {
-        body["expiresAt"] = moment(100_000 + dice.below(120_000));
+        body["expiresAt"] = moment(span_ms * 5 / 3 + dice.below(span_ms * 2));
     }
     let times = if dice.in_thousand(150) { 2 } else { 1 };
     let copies = if dice.in_thousand(100) { 2 } else { 1 };

@@ -27,7 +27,8 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    pub fn of(world: &'a World, seed: u64, published: &'a [Published], lossy: bool) -> Self {
+    pub fn of(world: &'a World, seed: u64, published: &'a [Published]) -> Self {
+        let lossy = world.mood.lossy;
         let ends = Ends::of(&world.ground.receipts(), &world.ground.dead_letters());
         let mut replayed = BTreeMap::new();
         for letter in world.replayed.lock().expect("nobody panics with it").iter() {
@@ -49,7 +50,9 @@ impl<'a> Judge<'a> {
         self.judge_claims();
         self.judge_windows();
         self.judge_replies();
+        self.judge_names();
         Tally {
+            mood: self.world.mood.name,
             deliveries: known.len(),
             crashes: self.world.chaos.crashes(),
             lossy: self.lossy,
@@ -93,6 +96,13 @@ impl<'a> Judge<'a> {
                 );
             }
         }
+    }
+
+    /// The deliveries of a job have names of their own: what one of them does, such as bringing workers
+    /// down, must not be counted against the others.
+    fn judge_names(&self) {
+        let shared = self.world.chaos.shared_names();
+        assert!(shared.is_empty(), "seed {}: several deliveries share a name: {shared:?}", self.seed);
     }
 
     /// A reply is a courtesy that may be missing, but never says anything else than the receipt.

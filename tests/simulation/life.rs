@@ -1,15 +1,20 @@
 //! What can go wrong, and when a worker dies of it.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use paceline::ports::Clock;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use paceline::ports::{Clock, Properties};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::chance::Dice;
+
+/// How long a process stands still at least, and up to so many milliseconds more.
+const SHORTEST_STILL: Duration = Duration::from_secs(10);
+const STILL_SPREAD_MS: u64 = 80_000;
 
 /// How often each fault strikes, in a thousand occasions. Drawn anew for each seed, so that some
 /// runs are calm and some are mad, and most faults also meet each other alone.
@@ -42,8 +47,12 @@ pub struct Odds {
     /// The process stands still between its claim and its request, for up to a minute: longer than
     /// its lease.
     pub stall: u64,
-    /// The same between the answer and what follows from it: another worker takes over meanwhile.
+    /// The same between the answer and what follows from it, or the whole process does: another worker
+    /// takes over meanwhile.
     pub stall_after: u64,
+    /// The whole process stands still before or after an effect, for up to a minute and a half: the broker
+    /// misses its heartbeats, and others take over what it holds.
+    pub freeze: u64,
 }
 
 impl Odds {
@@ -65,6 +74,28 @@ impl Odds {
             reply_garbled: odds(60),
             stall: odds(30),
             stall_after: odds(30),
+            freeze: odds(2),
+        }
+    }
+
+    /// The same, calmer: what a mood is about must not drown in all else.
+    pub fn a_quarter(self) -> Self {
+        Self {
+            crash: self.crash / 4,
+            publish_lost: self.publish_lost / 4,
+            confirm_lost: self.confirm_lost / 4,
+            ack_lost: self.ack_lost / 4,
+            doubled: self.doubled / 4,
+            ask_lost: self.ask_lost / 4,
+            answer_lost: self.answer_lost / 4,
+            store_slow: self.store_slow / 4,
+            connect_failed: self.connect_failed / 4,
+            request_lost: self.request_lost / 4,
+            reply_lost: self.reply_lost / 4,
+            reply_garbled: self.reply_garbled / 4,
+            stall: self.stall / 4,
+            stall_after: self.stall_after / 4,
+            freeze: self.freeze / 4,
         }
     }
 }
@@ -80,6 +111,7 @@ pub struct Chaos {
     pub store_ahead_ms: AtomicI64,
     start: Instant,
     crashes: AtomicU64,
+    names: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
 impl Chaos {
@@ -92,6 +124,7 @@ impl Chaos {
             store_ahead_ms: 0.into(),
             start: Instant::now(),
             crashes: AtomicU64::new(0),
+            names: Mutex::default(),
         })
     }
 
@@ -111,6 +144,21 @@ impl Chaos {
     /// Whether a fault strikes now.
     pub fn strikes(&self, odds: impl Fn(&Odds) -> u64) -> bool {
         self.is_on() && self.dice.in_thousand(odds(&self.odds))
+    }
+
+    /// Remembers which delivery a message of a worker carries under which name.
+    pub fn note_name(&self, properties: &Properties) {
+        let (name, delivery) = ("paceline-instance", "paceline-delivery");
+        if let (Some(name), Some(delivery)) = (properties.header(name), properties.header(delivery)) {
+            let mut names = self.names.lock().expect("nobody panics with it");
+            names.entry(name.to_owned()).or_default().insert(delivery.to_owned());
+        }
+    }
+
+    /// The names that messages of several deliveries had, with those.
+    pub fn shared_names(&self) -> Vec<(String, BTreeSet<String>)> {
+        let names = self.names.lock().expect("nobody panics with it");
+        names.iter().filter(|(_, of)| of.len() > 1).map(|(name, of)| (name.clone(), of.clone())).collect()
     }
 
     /// Time since the run began.
@@ -145,13 +193,18 @@ impl Clock for WallClock {
 pub struct Life {
     pub chaos: Arc<Chaos>,
     dead: AtomicBool,
+    /// While it stands still: until when.
+    still_until: Mutex<Option<Instant>>,
+    /// Told whenever it begins to stand still.
+    still: watch::Sender<()>,
     obituary: mpsc::UnboundedSender<()>,
 }
 
 impl Life {
     pub fn new(chaos: Arc<Chaos>) -> (Arc<Self>, mpsc::UnboundedReceiver<()>) {
         let (obituary, died) = mpsc::unbounded_channel();
-        (Arc::new(Self { chaos, dead: AtomicBool::new(false), obituary }), died)
+        let (still, still_until) = (watch::Sender::new(()), Mutex::default());
+        (Arc::new(Self { chaos, dead: AtomicBool::new(false), still_until, still, obituary }), died)
     }
 
     pub fn is_dead(&self) -> bool {
@@ -166,11 +219,38 @@ impl Life {
         }
     }
 
-    /// A moment before or after an effect, at which the process may die.
+    /// Told whenever it begins to stand still.
+    pub fn stills(&self) -> watch::Receiver<()> {
+        self.still.subscribe()
+    }
+
+    fn stands_still_until(&self) -> Option<Instant> {
+        self.still_until.lock().expect("nobody panics with it").filter(|until| Instant::now() < *until)
+    }
+
+    /// The whole process stands still for a while.
+    pub fn stand_still(&self) {
+        let until = Instant::now() + SHORTEST_STILL + self.chaos.dice.millis(STILL_SPREAD_MS);
+        *self.still_until.lock().expect("nobody panics with it") = Some(until);
+        self.still.send_replace(());
+    }
+
+    /// Returns when it goes on, if it stands still.
+    pub async fn goes_on(&self) {
+        while let Some(until) = self.stands_still_until() {
+            sleep_until(until).await;
+        }
+    }
+
+    /// A moment before or after an effect, at which the process may die or stand still.
     pub async fn moment(&self) {
         if !self.is_dead() && self.chaos.strikes(|odds| odds.crash) {
             self.die();
         }
+        if self.stands_still_until().is_none() && self.chaos.strikes(|odds| odds.freeze) {
+            self.stand_still();
+        }
+        self.goes_on().await;
         if self.is_dead() {
             std::future::pending::<()>().await;
         }

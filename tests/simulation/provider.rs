@@ -72,13 +72,15 @@ impl Network {
             body: request.body,
         };
         let reply = self.providers.engine().handle(&arrived, chaos.elapsed());
+        // A process that stands still meanwhile finds the answer when it goes on.
+        let arrives = Instant::now() + reply.latency + chaos.dice.millis(200);
         self.life.moment().await;
-        sleep(reply.latency + chaos.dice.millis(200)).await;
+        tokio::time::sleep_until(arrives).await;
         if chaos.strikes(|odds| odds.reply_lost) {
             sleep_until_or(give_up, chaos.dice.in_thousand(500)).await;
             return lost("the connection was reset before the answer");
         }
-        if Instant::now() > give_up {
+        if arrives > give_up {
             return lost("timeout");
         }
         let body = match reply.conduct {
@@ -146,7 +148,11 @@ impl Wire for Network {
         let give_up = give_up.max(Instant::now() + self.request_timeout / 2);
         let sent = self.exchange(request, give_up).await;
         if chaos.strikes(|odds| odds.stall_after) {
-            chaos.travel(60_000).await;
+            if chaos.dice.in_thousand(500) {
+                self.life.stand_still();
+            } else {
+                chaos.travel(60_000).await;
+            }
         }
         self.life.moment().await;
         sent

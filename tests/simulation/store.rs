@@ -26,86 +26,17 @@ use super::life::{Chaos, Life};
 mod health;
 #[path = "store/permits.rs"]
 mod permits;
+#[path = "store/record.rs"]
+mod record;
 
 use health::Health;
+use record::{Ended, Live, Phase, Record};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_WAIT_MS: i64 = 1_000;
 const OPERATOR_WAIT_MS: i64 = 10_000;
 /// Between the last write, plus the longest request, and the end of the lease.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Idle,
-    Sending,
-    Held,
-}
-
-#[derive(Debug, Clone)]
-struct Live {
-    phase: Phase,
-    token: String,
-    lease_ends: i64,
-    /// Start of the attempt under way.
-    attempt: Option<i64>,
-    history: History,
-    kept: Kept,
-}
-
-#[derive(Debug, Clone)]
-struct Ended {
-    token: String,
-    instance: String,
-    outcome: Outcome,
-    kept: Kept,
-}
-
-/// What outlives one publishing.
-#[derive(Debug, Clone, Default)]
-struct Kept {
-    /// The last ends of earlier publishings, newest first.
-    ends: Vec<(String, Outcome)>,
-    /// The last replays seen, newest first.
-    replays: Vec<String>,
-}
-
-impl Record {
-    const fn kept(&self) -> &Kept {
-        match self {
-            Self::Live(Live { kept, .. }) | Self::Ended(Ended { kept, .. }) => kept,
-        }
-    }
-
-    /// How a publishing ended, as far as that is known.
-    fn end_of(&self, instance: &str) -> Option<&Outcome> {
-        match self {
-            Self::Ended(ended) if ended.instance == instance => Some(&ended.outcome),
-            Self::Ended(_) | Self::Live(_) => {
-                self.kept().ends.iter().find(|(known, _)| known == instance).map(|(_, outcome)| outcome)
-            }
-        }
-    }
-
-    /// What to keep when another publishing is claimed.
-    fn to_keep(&self) -> Kept {
-        let kept = self.kept().clone();
-        match self {
-            Self::Live(_) => kept,
-            Self::Ended(ended) => {
-                let last = (ended.instance.clone(), ended.outcome.clone());
-                let others = kept.ends.into_iter().filter(|(instance, _)| *instance != ended.instance);
-                Kept { ends: std::iter::once(last).chain(others).take(8).collect(), ..kept }
-            }
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Record {
-    Live(Live),
-    Ended(Ended),
-}
 
 /// `tat`, the last `now`, and the provider's pause, in microseconds.
 #[derive(Debug, Clone, Default)]
@@ -294,9 +225,15 @@ impl StoreLink {
         if let Some(outcome) = ended.filter(|_| !overrides) {
             return Answer::Ended { outcome: outcome.clone(), same: true };
         }
+        if let Some(outcome) = kept.duplicate_of(wish.instance.as_str()).filter(|_| !overrides) {
+            return Answer::Ended { outcome: outcome.clone(), same: false };
+        }
         let mut live = match record {
-            Some(Record::Ended(ended)) if ended.outcome.blocks() && !overrides => {
-                return Answer::Ended { outcome: ended.outcome, same: false };
+            Some(Record::Ended(mut ended)) if ended.outcome.blocks() && !overrides => {
+                let outcome = ended.outcome.clone();
+                ended.kept.note_duplicate(wish.instance.as_str(), &outcome);
+                data.records.insert(key, Record::Ended(ended));
+                return Answer::Ended { outcome, same: false };
             }
             Some(Record::Ended(_)) | None => None,
             Some(Record::Live(live)) => Some(live),

@@ -126,7 +126,14 @@ impl Engine {
             health.admit(&wish.token, id, moment.steady, &lengths)
         });
         if let Some(record) = written {
-            let expires = expiry(moment.wall, self.live_ttl());
+            let expires = match (&decision, before) {
+                // A duplicate keeps no end for longer.
+                (Decision::Ended { .. }, Some(expires)) => expires,
+                (Decision::Ended { .. }, None)
+                | (Decision::Acquired { .. } | Decision::Held(_) | Decision::Paused(_), _) => {
+                    expiry(moment.wall, self.live_ttl())
+                }
+            };
             self.write_record(account, id, &record, expires, before)?;
         }
         if let Decision::Acquired { probe: true, .. } = decision {

@@ -10,6 +10,9 @@ use crate::verdict::Outcome;
 /// Ends of earlier publishings that are kept: their messages may still come again.
 const MOST_EARLIER: usize = 8;
 
+/// Duplicates that were told and are kept: their messages may still come again, after a replay.
+const MOST_DUPLICATES: usize = 8;
+
 /// Replays seen that are kept.
 const MOST_REPLAYS: usize = 16;
 
@@ -69,6 +72,10 @@ pub(super) struct Record {
     /// Ends of earlier publishings, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     earlier: Vec<(String, Outcome)>,
+    /// Publishings that were told to be duplicates, each with the end that they are duplicates of,
+    /// newest first: a replay may override that end, and they must not end a second time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    duplicates: Vec<(String, Outcome)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,10 +127,12 @@ pub(super) fn claim(
         stage: StageOf::Live(Live::fresh()),
         replays: Vec::new(),
         earlier: Vec::new(),
+        duplicates: Vec::new(),
     });
     let seen = replay.is_empty() || record.replays.iter().any(|known| known == replay);
     if seen && let Some((outcome, same)) = record.end_for(wish.instance.as_str()) {
-        return (Decision::Ended { outcome, same }, None);
+        let noted = !same && record.note_duplicate(wish.instance.as_str(), &outcome);
+        return (Decision::Ended { outcome, same }, noted.then_some(record));
     }
     record.reopen();
     let mut changed = false;
@@ -261,7 +270,20 @@ impl Record {
         if let Some((_, outcome)) = self.earlier.iter().find(|(known, _)| known == instance) {
             return Some((outcome.clone(), true));
         }
+        if let Some((_, outcome)) = self.duplicates.iter().find(|(known, _)| known == instance) {
+            return Some((outcome.clone(), false));
+        }
         over.filter(|over| over.outcome.blocks()).map(|over| (over.outcome.clone(), false))
+    }
+
+    /// Remembers that a publishing is the duplicate of an end, unless that is known.
+    fn note_duplicate(&mut self, instance: &str, of: &Outcome) -> bool {
+        if self.duplicates.iter().any(|(known, _)| known == instance) {
+            return false;
+        }
+        self.duplicates.insert(0, (instance.to_owned(), of.clone()));
+        self.duplicates.truncate(MOST_DUPLICATES);
+        true
     }
 
     /// An end that keeps nobody from sending becomes one of the earlier ones.
@@ -304,7 +326,7 @@ pub(super) enum Left {
 /// Ends or releases a claim, if it is still the caller's. `Some` is to be written; then, and only
 /// then, what the attempt said of the provider's health counts.
 pub(super) fn settle(record: Option<Record>, token: &str, left: Left) -> (Fenced, Option<Record>) {
-    let (mut replays, mut earlier) = (Vec::new(), Vec::new());
+    let (mut replays, mut earlier, mut duplicates) = (Vec::new(), Vec::new(), Vec::new());
     // A record that is gone altogether was lost: nobody else holds it, and what is known is kept.
     if let Some(record) = record {
         match (&record.stage, &left) {
@@ -316,7 +338,7 @@ pub(super) fn settle(record: Option<Record>, token: &str, left: Left) -> (Fenced
             (StageOf::Live(live), _) if !live.is_of(token) => return (Fenced(true), None),
             (StageOf::Live(_), _) => {}
         }
-        (replays, earlier) = (record.replays, record.earlier);
+        (replays, earlier, duplicates) = (record.replays, record.earlier, record.duplicates);
     }
     let token = token.to_owned();
     let stage = match left {
@@ -330,7 +352,7 @@ pub(super) fn settle(record: Option<Record>, token: &str, left: Left) -> (Fenced
             ..Live::fresh()
         }),
     };
-    (Fenced(false), Some(Record { stage, replays, earlier }))
+    (Fenced(false), Some(Record { stage, replays, earlier, duplicates }))
 }
 
 /// The longest that a wish is told to wait.

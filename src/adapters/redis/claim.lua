@@ -9,7 +9,8 @@
 --
 -- A claim that has not ended is a hash: s state (s sending, h held to end it, i idle), k token of
 -- the last holder, l end and d length of its lease, a start of its attempt, n requests, r retries,
--- f first attempt, u earliest unresolved attempt, p replay ids seen, e ends of earlier publishings.
+-- f first attempt, u earliest unresolved attempt, p replay ids seen, e ends of earlier publishings,
+-- t duplicates that were told.
 -- record.lua has the others.
 local key = KEYS[1]
 local purpose, token, lease, instance, replay = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -41,13 +42,13 @@ end
 local ended = read_ended(key)
 local c
 if ended then
-  c = { n = 0, r = 0, p = ended.p, e = ended.e }
+  c = { n = 0, r = 0, p = ended.p, e = ended.e, t = ended.t }
 else
-  local v = redis.call('HMGET', key, 's', 'k', 'l', 'd', 'a', 'n', 'r', 'f', 'u', 'p', 'e')
+  local v = redis.call('HMGET', key, 's', 'k', 'l', 'd', 'a', 'n', 'r', 'f', 'u', 'p', 'e', 't')
   c = {
     s = v[1], k = v[2], l = tonumber(v[3]), d = tonumber(v[4]), a = tonumber(v[5]),
     n = tonumber(v[6]) or 0, r = tonumber(v[7]) or 0, f = tonumber(v[8]), u = tonumber(v[9]),
-    p = v[10] or '', e = v[11] or '',
+    p = v[10] or '', e = v[11] or '', t = v[12] or '',
   }
 end
 local earlier = read_earlier(c.e)
@@ -55,7 +56,12 @@ if replay == '' or replay_seen(c.p) then
   if ended and ended.i == instance then return { 'e', ended.o, 1 } end
   local known = earlier_end(earlier, instance)
   if known then return { 'e', known, 1 } end
-  if ended and ended.b == '1' then return { 'e', ended.o, 0 } end
+  local told = earlier_end(read_earlier(c.t), instance)
+  if told then return { 'e', told, 0 } end
+  if ended and ended.b == '1' then
+    write_duplicate(key, ended, instance)
+    return { 'e', ended.o, 0 }
+  end
 end
 if c.s == 's' or c.s == 'h' then
   if c.l - now > c.d then
@@ -130,6 +136,7 @@ if before.u then set('u', before.u) end
 if replay ~= '' and not replay_seen(c.p) then set('p', replay_added(c.p))
 elseif ended and c.p ~= '' then set('p', c.p) end
 if ended then set('e', with_end(earlier, ended.i, ended.o)) end
+if ended and c.t ~= '' then set('t', c.t) end
 redis.call('HSET', key, unpack(fields))
 redis.call('PEXPIRE', key, ttl)
 if probe then redis.call('HSET', KEYS[2], 'pt', token, 'pe', now + lease) end

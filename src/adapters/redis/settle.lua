@@ -9,7 +9,7 @@ local key, what, token = KEYS[1], ARGV[1], ARGV[2]
 
 local ended = read_ended(key)
 if ended then return what == 'end' and ended.k == token and 0 or 1 end
-local state = redis.call('HMGET', key, 's', 'k', 'p', 'e')
+local state = redis.call('HMGET', key, 's', 'k', 'p', 'e', 't')
 if what == 'release' and state[1] == 'i' and state[2] == token then return 0 end
 local ours = state[2] == token and (state[1] == 's' or state[1] == 'h')
 -- A claim that is gone altogether was lost by the store: nobody else holds it, and writing down
@@ -19,6 +19,7 @@ if state[1] and not ours then return 1 end
 if what == 'end' then
   write_ended(key, {
     k = token, b = ARGV[10], i = ARGV[11], p = state[3] or '', o = ARGV[9], e = state[4] or '',
+    t = state[5] or '',
   }, ARGV[3])
 else
   redis.call('HDEL', key, 'l', 'd', 'a', 'f', 'u')
