@@ -35,7 +35,9 @@ pub fn advice(account: &str, pause: Pause) -> Advice {
         PauseCause::Credentials => {
             "the provider refuses the credential or the address. Mend them, and send the workers SIGHUP or restart them; nothing is lost"
         }
-        PauseCause::Circuit => "the provider answers with faults or not at all",
+        PauseCause::Circuit => {
+            "the provider answers with faults or not at all. Nothing is lost and it goes on by itself; see the provider's status page, and the way there"
+        }
         PauseCause::Receipts => {
             "a queue bound to the receipts exchange is full. Consume it or unbind it; nothing is lost"
         }

@@ -39,7 +39,7 @@ impl Browser {
         let base = format!("http://127.0.0.1:{port}");
         let status = format!("{base}/status");
         let deadline = Instant::now() + PATIENCE;
-        while !get(&status).await.is_some_and(|(code, _)| code == 200) {
+        while get(&status).await.is_none_or(|(code, _)| code != 200) {
             assert!(Instant::now() < deadline, "chromedriver does not answer");
             sleep(Duration::from_millis(50)).await;
         }
