@@ -214,8 +214,16 @@ function drawCard(card, account) {
     card.button.textContent = word;
     card.button.setAttribute("aria-label", `${word} ${account.account}`);
   }
-  update(card.rest, ...account.notes.map(drawNote), drawLanes(account), ...account.limits.filter(matters).map((limit) => drawUse(limit)), drawEnds(account));
+  const uses = () => account.limits.filter(matters).map(drawUse);
+  const parts = !isQuiet(account) ? [drawLanes(account), ...uses(), drawEnds(account)]
+    : last.accounts.length > FEW ? [drawQuiet(account)] : [drawQuiet(account), ...uses(), drawEnds(account)];
+  update(card.rest, ...account.notes.map(drawNote), ...parts);
 }
+// Of more accounts than these, those in which nothing waits take one line.
+const FEW = 12;
+const isQuiet = (account) => account.health === "healthy" && account.jobs.waiting === 0
+  && account.limits.every((limit) => Object.values(limit.lanes).every((lane) => lane.waiting === 0));
+const drawQuiet = (account) => make("p", `${account.provider}: nothing waits; ${used(account.limits.find((limit) => limit.limit === "main"))}`, "ends");
 const matters = (limit) => limit.limit === "main" || limit.windows.length > 0 && limit.usedLast60s > 0 || limit.paused !== null;
 function drawNote(note) {
   const box = make("div", undefined, `note ${note.what}`);
@@ -253,13 +261,12 @@ function drawLanes(account) {
   table.append(top, body);
   return table;
 }
+const mostOf = (limit) => limit.windows.find((window) => window.seconds === 60)?.requests ?? null;
+const used = (limit) => `${number(limit.usedLast60s)}${mostOf(limit) ? ` of ${number(mostOf(limit))}` : ", no limit,"} in 60 s`;
 function drawUse(limit) {
-  const minute = limit.windows.find((window) => window.seconds === 60);
-  const most = minute ? minute.requests : null;
   const name = limit.limit === "main" ? "Limit" : `Limit ${limit.limit}`;
-  const used = `${name}: ${number(limit.usedLast60s)}${most ? ` of ${number(most)}` : ", no limit"} in 60 s`;
   const charts = make("div", undefined, "charts");
-  charts.append(chart(used, limit.series.minute, 60, most), chart("the last hour", limit.series.hour, 3600, most));
+  charts.append(chart(`${name}: ${used(limit)}`, limit.series.minute, 60, mostOf(limit)), chart("the last hour", limit.series.hour, 3600, mostOf(limit)));
   return charts;
 }
 function chart(caption, points, reach, most) {
