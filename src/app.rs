@@ -1,11 +1,14 @@
 //! Puts adapters together: the only file that names concrete ones.
 
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use crate::adapters::embedded::{Embedded, EmbeddedSettings, Role};
 use crate::adapters::http::HttpWire;
@@ -25,6 +28,9 @@ mod generations;
 
 /// How often recorded histogram values are folded, so that memory stays flat while nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the broker is waited for by a person who looks.
+const BROKER_PATIENCE: Duration = Duration::from_secs(6);
 
 /// How long a command that publishes waits for the broker.
 const PUBLISHER_PATIENCE: Duration = Duration::from_secs(30);
@@ -55,6 +61,9 @@ pub async fn run_worker(
 ) -> anyhow::Result<()> {
     let handle = metrics::install()?;
     let (admin, console) = (config.admin, config.console.clone());
+    if let Some(folder) = console.as_ref().and_then(|console| console.dropped.as_ref()) {
+        make_private(folder).with_context(|| format!("admin.console_dropped, {}", folder.display()))?;
+    }
     // First, so that a second worker on one file learns of the first one, not of its port.
     let first = Generation::new(config).await?;
     let listener = match admin {
@@ -79,6 +88,14 @@ pub async fn run_worker(
     }
     upkeep.abort();
     worked
+}
+
+/// Makes a folder that only its owner may read, where it is missing.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 async fn keep_up(handle: metrics::Handle) {
@@ -320,21 +337,23 @@ impl Onlookers {
         Ok(self.broker.insert(broker))
     }
 
+    async fn queues(&mut self, config: &Config) -> anyhow::Result<Queues> {
+        let broker = self.broker().await?;
+        let depths = broker.depths(&status::places(config)).await;
+        Ok(Queues { depths, delayed: broker.delayed().await })
+    }
+
     /// Looks once at everything.
     pub async fn look(&mut self, config: &Config) -> Picture {
-        let queues = match self.broker().await {
-            Ok(broker) => {
-                let depths = broker.depths(&status::places(config)).await;
-                Ok(Queues { depths, delayed: broker.delayed().await })
-            }
-            Err(error) => Err(error),
-        };
-        status::gather(config, queues, self.store()).await
+        // The store can tell much while the broker tells nothing.
+        let asked = timeout(BROKER_PATIENCE, self.queues(config)).await;
+        let queues = asked.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {BROKER_PATIENCE:?}")));
+        status::gather(config, queues, &*self.store).await
     }
 
     /// Claims, permits and the workers' reports.
-    pub fn store(&self) -> &dyn Store {
-        &*self.store
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 }
 

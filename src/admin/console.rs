@@ -2,14 +2,16 @@
 //! Off unless a token is configured.
 //!
 //! Reading order: `access` who may use it, `guard` what stands before every request, `history` what was
-//! seen before, `overview` what is shown, `works` what is done with dead letters. The page lies beside them; whatever comes from a job
-//! reaches it as text alone.
+//! seen before, `overview` what is shown, `works` what is done with dead letters. The page lies beside
+//! them; whatever comes from a job reaches it as text alone.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -94,6 +96,8 @@ struct Shared {
     handle: Handle,
     /// One look at a time: several pages must not multiply the questions to broker and store.
     seen: Mutex<Seen>,
+    /// Whether somebody changed since what was seen.
+    is_outdated: AtomicBool,
     works: Works,
     /// Where dead letters that are dropped are kept.
     dropped: Option<PathBuf>,
@@ -102,7 +106,14 @@ struct Shared {
 #[derive(Default)]
 struct Seen {
     history: History,
-    last: Option<(Instant, Picture)>,
+    last: Option<Look>,
+}
+
+struct Look {
+    at: Instant,
+    picture: Picture,
+    /// Whether work on dead letters was under way: until it ends, their queue looks shorter than it is.
+    was_read: bool,
 }
 
 /// The console's part of the listener, and what goes on beside it, for ever.
@@ -113,6 +124,7 @@ pub(super) fn start(console: Console, handle: Handle) -> (Router, impl Future<Ou
         desk,
         handle,
         seen: Mutex::default(),
+        is_outdated: AtomicBool::new(false),
         works: Works::new(),
         dropped: config.dropped,
     });
@@ -177,6 +189,11 @@ fn refused(status: StatusCode, text: &str) -> Response {
     (status, Json(json!({ "error": text }))).into_response()
 }
 
+/// A body that is no JSON, or not of this form.
+fn unread(unreadable: &JsonRejection) -> Response {
+    refused(unreadable.status(), &unreadable.body_text())
+}
+
 #[derive(Deserialize)]
 struct SignIn {
     token: String,
@@ -185,15 +202,19 @@ struct SignIn {
 async fn sign_in(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
-    Json(body): Json<SignIn>,
+    body: Body<SignIn>,
 ) -> Response {
     if !guard::is_own(&headers) {
         return guard::foreign();
     }
+    let body = match body {
+        Ok(Json(body)) => body,
+        Err(unreadable) => return unread(&unreadable),
+    };
     match shared.access.sign_in(&body.token, Instant::now()) {
         Ok(id) => {
             tracing::info!("somebody signed in to the console");
-            guard::with_cookie(Some(&id))
+            guard::with_cookie(&headers, Some(&id))
         }
         Err(why) => {
             tracing::warn!("a wrong token was shown to the console");
@@ -210,7 +231,7 @@ async fn sign_out(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Resp
     if let Some(id) = guard::session(&headers) {
         shared.access.end(id);
     }
-    guard::with_cookie(None)
+    guard::with_cookie(&headers, None)
 }
 
 async fn show(State(shared): State<Arc<Shared>>) -> Response {
@@ -226,19 +247,20 @@ impl Shared {
     async fn overview(&self, fresh: Duration) -> anyhow::Result<Value> {
         let mut seen = self.seen.lock().await;
         let Seen { history, last } = &mut *seen;
-        let is_fresh = last.as_ref().is_some_and(|(at, _)| at.elapsed() < fresh);
-        if !is_fresh {
+        let outdated = self.is_outdated.swap(false, Ordering::AcqRel);
+        if outdated || last.as_ref().is_none_or(|look| look.at.elapsed() >= fresh) {
+            let before = self.works.under_way().is_some();
             let picture = self.desk.look().await?;
             let now = Instant::now();
             history.add(Sample::of(&picture, self.handle.ends(), now));
             overview::remember(history, &picture);
-            *last = Some((now, picture));
+            let was_read = before || self.works.under_way().is_some();
+            *last = Some(Look { at: now, picture, was_read });
         }
-        let picture = last.as_ref().map(|(_, picture)| picture);
-        let mut all =
-            picture.map_or(Value::Null, |picture| overview::overview(picture, history, Instant::now()));
-        // Until it ends, the queue looks shorter than it is.
+        let Some(Look { picture, was_read, .. }) = last else { return Ok(Value::Null) };
+        let mut all = overview::overview(picture, history, Instant::now());
         all["lettersUnderWay"] = json!(self.works.under_way());
+        all["deadLettersAreRead"] = json!(*was_read);
         all["canDrop"] = json!(self.dropped.is_some());
         Ok(all)
     }
@@ -249,20 +271,26 @@ struct Named {
     account: String,
 }
 
-async fn pause(State(shared): State<Arc<Shared>>, Json(named): Json<Named>) -> Response {
-    fulfil(&shared, Wish::Pause, &named.account).await
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+async fn pause(State(shared): State<Arc<Shared>>, named: Body<Named>) -> Response {
+    fulfil(&shared, Wish::Pause, named).await
 }
 
-async fn resume(State(shared): State<Arc<Shared>>, Json(named): Json<Named>) -> Response {
-    fulfil(&shared, Wish::Resume, &named.account).await
+async fn resume(State(shared): State<Arc<Shared>>, named: Body<Named>) -> Response {
+    fulfil(&shared, Wish::Resume, named).await
 }
 
-async fn fulfil(shared: &Shared, wish: Wish, account: &str) -> Response {
+async fn fulfil(shared: &Shared, wish: Wish, named: Body<Named>) -> Response {
+    let account = match &named {
+        Ok(Json(named)) => named.account.as_str(),
+        Err(unreadable) => return unread(unreadable),
+    };
     match timeout(PATIENCE, shared.desk.fulfil(wish, account)).await {
         Ok(Ok(Some(left))) => {
             tracing::info!(account, ?wish, "a person asked for it in the console");
             // What was seen before is no longer so.
-            shared.seen.lock().await.last = None;
+            shared.is_outdated.store(true, Ordering::Release);
             let notes = left.iter().map(|(limit, pause)| pause_note(account, limit.as_deref(), *pause));
             let at = Timestamp::now();
             Json(json!({ "account": account, "paused": notes.collect::<Vec<_>>(), "at": at })).into_response()
@@ -275,7 +303,11 @@ async fn fulfil(shared: &Shared, wish: Wish, account: &str) -> Response {
 
 /// Begins work on dead letters, and waits for its end for a moment. A `POST` also where it only looks:
 /// a broker hands the letters out meanwhile.
-async fn begin(State(shared): State<Arc<Shared>>, Json(wish): Json<works::Wish>) -> Response {
+async fn begin(State(shared): State<Arc<Shared>>, wish: Body<works::Wish>) -> Response {
+    let wish = match wish {
+        Ok(Json(wish)) => wish,
+        Err(unreadable) => return unread(&unreadable),
+    };
     match shared.works.begin(shared.desk.clone(), shared.dropped.clone(), wish) {
         Ok(id) => told(&shared, id, LOOKED_AT).await,
         Err(Refused::Wish(text)) => refused(StatusCode::UNPROCESSABLE_ENTITY, text),

@@ -3,8 +3,8 @@
 //! - A connection serves one request, whose head comes within [`HEAD_WITHIN`] and is at most
 //!   [`MOST_HEAD`] large; it ends within [`CONNECTION_WITHIN`], whatever its client does.
 //! - There are at most [`MOST_CONNECTIONS`]: with one more, the oldest is cut. A true scrape or
-//!   probe is over within milliseconds, so the oldest is one that only sits there, and the newest
-//!   always gets an answer.
+//!   probe is over within milliseconds and a console's request within seconds, so the oldest of so many is
+//!   one that only sits there, and the newest always gets an answer.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -57,7 +57,7 @@ fn each(which: &Which, shared: &Shared, wish: Wish) -> Outcome {
     select(&mut loaded.config, &which.accounts)?;
     block_on(async {
         let onlookers = app::onlookers(&loaded.config).await?;
-        let store = onlookers.store();
+        let store = &**onlookers.store();
         for account in loaded.config.accounts.values() {
             fulfil(wish, account, store).await.map_err(|error| {
                 anyhow::anyhow!("{}: {error}: check store.url and that it runs", account.name)

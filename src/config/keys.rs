@@ -42,6 +42,8 @@ pub enum Kind {
     },
     /// A PEM file with certificates of CAs, its path relative to the configuration file.
     Roots,
+    /// A folder, its path relative to the configuration file.
+    Folder,
     /// Where to listen: an IP address with a port, or `"off"`.
     Listen,
     /// A word of 1 to `max` of `A-Z a-z 0-9 _ -`.
@@ -223,9 +225,9 @@ const ADMIN: &[Key] = &[
     ),
     key(
         "console_dropped",
-        Kind::Text,
+        Kind::Folder,
         None,
-        "The folder in which the console keeps the dead letters that it drops; they hold device tokens.",
+        "The folder in which the console keeps the dead letters that it drops; they hold device tokens. A worker makes it where it is missing.",
         "Absent, the console drops none: `paceline dead drop` keeps them where its caller says.",
     ),
 ];

@@ -327,7 +327,8 @@ fn console(values: &Values) -> Result<Option<ConsoleConfig>, ConfigError> {
     };
     let dropped = match values.by_key.get("console_dropped") {
         None => None,
-        Some(_) => Some(values.text("console_dropped")?.into()),
+        Some(Parsed::Folder(path)) => Some(path.clone()),
+        Some(_) => return Err(values.bug("console_dropped")),
     };
     Ok(Some(ConsoleConfig { token, dropped }))
 }

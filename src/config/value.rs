@@ -71,6 +71,8 @@ pub enum Parsed {
     Embedded(PathBuf),
     /// CAs.
     Roots(Roots),
+    /// A folder, as it is found from anywhere.
+    Folder(PathBuf),
     /// Where to listen; `None` for nowhere.
     Listen(Option<SocketAddr>),
 }
@@ -92,6 +94,7 @@ impl Parsed {
             }
             Self::Embedded(file) => quoted(format!("{EMBEDDED}{}", file.display())),
             Self::Roots(roots) => quoted(roots.file().to_owned()),
+            Self::Folder(path) => quoted(path.display().to_string()),
             Self::Listen(None) => quoted("off".into()),
             Self::Listen(Some(address)) => quoted(address.to_string()),
         }
@@ -146,6 +149,10 @@ pub fn parse(kind: &Kind, leaf: &Leaf, context: &Context) -> Result<Parsed, Stri
             let path = text(leaf).ok_or_else(|| wrong(found(leaf)))?;
             Roots::read(&context.resolve(&path), &path).map(Parsed::Roots)
         }
+        Kind::Folder => text(leaf)
+            .filter(|path| !path.is_empty())
+            .map(|path| Parsed::Folder(context.resolve(&path)))
+            .ok_or_else(|| wrong(found(leaf))),
         Kind::Listen => listen(leaf).map(Parsed::Listen).ok_or_else(|| wrong(found(leaf))),
         Kind::Word { max } => {
             text(leaf).filter(|text| is_word(text, *max)).map(Parsed::Text).ok_or_else(|| wrong(found(leaf)))
@@ -180,6 +187,7 @@ pub fn allowed(kind: &Kind) -> String {
             format!("{forms}{many} or {EMBEDDED}FILE, also as {{ env = \"NAME\" }} or {{ file = \"PATH\" }}")
         }
         Kind::Roots => "the path of a PEM file with certificates of CAs, such as \"ca.pem\"".into(),
+        Kind::Folder => "the path of a folder".into(),
         Kind::Listen => "an IP address with a port, such as \"127.0.0.1:9464\", or \"off\"".into(),
         Kind::Word { max } => format!("1 to {max} of A-Z a-z 0-9 _ -"),
     }
@@ -394,6 +402,7 @@ mod tests {
             (span, r#""1h""#, r#""1h""#),
             (span, r#""2m 30s""#, r#""2m 30s""#),
             (Kind::Choice(&["a", "b"]), r#""b""#, r#""b""#),
+            (Kind::Folder, r#""/var/dropped""#, r#""/var/dropped""#),
             (Kind::Listen, r#""off""#, r#""off""#),
             (Kind::Listen, r#""[::1]:80""#, r#""[::1]:80""#),
             (Kind::Word { max: 3 }, r#""a-b""#, r#""a-b""#),
@@ -425,6 +434,7 @@ mod tests {
             (span, r#""soon""#, r#"found "soon","#),
             (Kind::Boolean, r#""yes""#, "allowed: true or false"),
             (Kind::Choice(&["a", "b"]), r#""c""#, r#"found "c", allowed: "a" or "b""#),
+            (Kind::Folder, r#""""#, "allowed: the path of a folder"),
             (Kind::Listen, r#""localhost:1""#, "allowed: an IP address with a port"),
             (Kind::Word { max: 3 }, r#""a.b""#, "allowed: 1 to 3 of"),
             (Kind::Word { max: 3 }, r#""abcd""#, "allowed: 1 to 3 of"),

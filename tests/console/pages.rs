@@ -59,18 +59,18 @@ async fn an_account_is_paused_and_dead_letters_are_worked_with() {
     let browser = signed_in(&world).await;
     browser.until("document.querySelectorAll('article').length === 2").await;
     browser.until("document.querySelectorAll('article.healthy').length === 2").await;
-    let pause = "article[aria-labelledby=account-shop] button";
+    let pause = "article[aria-labelledby=account-shop] button.main";
     browser.click(pause).await;
     browser.until("document.querySelector('#ask').open").await;
     browser.click("#ask-yes").await;
     browser.until("document.querySelector('article.paused h3')?.textContent === 'shop'").await;
     browser.until("document.querySelector('.note').textContent.includes('operator')").await;
-    browser.until("document.querySelector('article.paused button').textContent === 'Resume'").await;
+    browser.until("document.querySelector('article.paused button.main').textContent === 'Resume'").await;
     browser.click(pause).await;
     browser.click("#ask-yes").await;
     browser.until("document.querySelectorAll('article.healthy').length === 2").await;
 
-    // All were listed when the page was opened.
+    browser.click("#search button").await;
     browser.until("document.querySelectorAll('#letters tbody tr').length === 4").await;
     browser.run("document.querySelector('#dead-title').scrollIntoView()").await;
     browser.picture("dead-letters").await;
@@ -165,7 +165,7 @@ async fn an_incident_among_many_accounts_is_seen_at_a_glance() {
     is_content(&browser).await;
 
     world.provider.set_faults(FaultPlan::parse(&[]).expect("a plan"));
-    browser.click("article button").await;
+    browser.click("article button.again").await;
     browser.click("#ask-yes").await;
     browser.until("document.querySelectorAll('article').length === 0").await;
     browser.until("!document.querySelector('#no-accounts').hidden").await;

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use super::access::{Access, Denied, SESSION};
 use super::{Shared, refused};
 
-/// The cookie that holds a session's id.
+/// The cookie that holds a session's id, before its port: cookies are told apart by host and not by
+/// port, and several workers may be looked at through one host.
 const COOKIE: &str = "paceline_session";
 
 /// A header that no page of another origin can send unasked; every change needs it, but for programs
@@ -87,9 +88,19 @@ fn has_session(access: &Access, headers: &HeaderMap) -> bool {
 
 /// The id of the session that a request names.
 pub(super) fn session(headers: &HeaderMap) -> Option<&str> {
+    let own = cookie_of(headers);
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, id)| id)
+    pairs.find(|(name, _)| *name == own).map(|(_, id)| id)
+}
+
+fn cookie_of(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let port = host.rsplit_once(':').map(|(_, port)| port).unwrap_or_default();
+    match port.parse::<u16>() {
+        Ok(port) => format!("{COOKIE}_{port}"),
+        Err(_) => COOKIE.to_owned(),
+    }
 }
 
 /// Whether a request comes from the console's own page.
@@ -104,9 +115,10 @@ pub(super) fn is_own(headers: &HeaderMap) -> bool {
 }
 
 /// The answer that begins a session, or with no id ends it.
-pub(super) fn with_cookie(id: Option<&str>) -> Response {
+pub(super) fn with_cookie(headers: &HeaderMap, id: Option<&str>) -> Response {
+    let name = cookie_of(headers);
     let (id, age) = id.map_or(("", 0), |id| (id, SESSION.as_secs()));
-    let cookie = format!("{COOKIE}={id}; HttpOnly; SameSite=Strict; Path=/console; Max-Age={age}");
+    let cookie = format!("{name}={id}; HttpOnly; SameSite=Strict; Path=/console; Max-Age={age}");
     ([(header::SET_COOKIE, cookie)], StatusCode::NO_CONTENT).into_response()
 }
 
@@ -144,14 +156,18 @@ mod tests {
     }
 
     #[test]
-    fn the_session_is_found_among_other_cookies() {
-        for (cookie, expected) in [
-            ("paceline_session=a", Some("a")),
-            ("x=y; paceline_session=a; z", Some("a")),
-            ("xpaceline_session=a", None),
-            ("", None),
+    fn the_session_is_found_among_other_cookies_and_those_of_other_ports() {
+        for (host, cookie, expected) in [
+            ("ops", "paceline_session=a", Some("a")),
+            ("ops", "x=y; paceline_session=a; z", Some("a")),
+            ("ops", "xpaceline_session=a", None),
+            ("ops", "", None),
+            ("ops:9464", "paceline_session=a; paceline_session_9465=b; paceline_session_9464=c", Some("c")),
+            ("[::1]:9464", "paceline_session_9464=c", Some("c")),
+            ("[::1]", "paceline_session=c", Some("c")),
         ] {
-            assert_eq!(session(&headers(&[("cookie", leaked(cookie))])), expected, "{cookie}");
+            let headers = headers(&[("host", leaked(host)), ("cookie", leaked(cookie))]);
+            assert_eq!(session(&headers), expected, "{host} {cookie}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::metrics::Ends;
@@ -42,7 +43,8 @@ impl Sample {
 }
 
 /// Since when something is so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Since {
     /// When it was seen first.
     pub(super) at: Timestamp,

@@ -60,7 +60,6 @@ pub(super) fn remember(history: &mut History, picture: &Picture) {
     };
     mark(!picture.broker, "broker".to_owned());
     mark(!picture.store, "store".to_owned());
-    mark(picture.dead.is_some_and(|dead| dead > 0), "dead".to_owned());
     for account in &picture.accounts {
         mark(is_unseen(account), named(account, None, "unseen"));
         mark(is_slow(account), named(account, None, "slow"));
@@ -81,9 +80,8 @@ fn named(account: &AccountPicture, limit: Option<&str>, what: &str) -> String {
 pub(super) fn overview(picture: &Picture, history: &History, now: Instant) -> Value {
     let mut all = status::json(picture);
     all["since"] = json!({
-        "broker": history.since("broker").map(|since| since.at),
-        "store": history.since("store").map(|since| since.at),
-        "dead": history.since("dead").map(|since| since.at),
+        "broker": history.since("broker"),
+        "store": history.since("store"),
     });
     for (index, account) in picture.accounts.iter().enumerate() {
         let notes = notes(account, history, picture.at);

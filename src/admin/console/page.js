@@ -2,6 +2,7 @@
 // Whatever comes from the worker is put into the page as text, never as markup.
 
 const EVERY = 2000;
+const PATIENCE = 25000;
 const $ = (id) => document.getElementById(id);
 
 function make(tag, text, classes) {
@@ -20,7 +21,7 @@ function span(seconds) {
   if (s < 86400) return two(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "m");
   return two(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
 }
-const clock = (text) => new Date(text).toLocaleString("en-GB", { hour12: false });
+const clock = (text) => new Date(text).toLocaleString("en-GB", { hour12: false, day: "2-digit", month: "2-digit", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
 const since = (text, longer, now) => text
   ? `since ${clock(text)} (${span((Date.parse(now) - Date.parse(text)) / 1000)} ago)${longer ? ", or longer: it was so when this worker first looked" : ""}`
   : "";
@@ -31,7 +32,8 @@ class Refused extends Error {
   constructor(status, text) { super(text); this.status = status; }
 }
 async function ask(path, body) {
-  const options = { headers: { "paceline-console": "1" }, credentials: "same-origin", cache: "no-store" };
+  // A tunnel that died swallows everything.
+  const options = { headers: { "paceline-console": "1" }, credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(PATIENCE) };
   if (body !== undefined) {
     options.method = "POST";
     options.headers["content-type"] = "application/json";
@@ -52,13 +54,16 @@ async function ask(path, body) {
   return value;
 }
 let saidTimer;
-function say(text) {
+// What failed stands until something else is said.
+function say(text, failed) {
   $("said").textContent = text;
   clearTimeout(saidTimer);
-  saidTimer = setTimeout(() => { $("said").textContent = ""; }, 8000);
+  if (!failed) saidTimer = setTimeout(() => { $("said").textContent = ""; }, 8000);
 }
 function confirmed(title, text, yes) {
   const dialog = $("ask");
+  // One question at a time: an answer must never count for another one.
+  if (dialog.open) return Promise.resolve(false);
   $("ask-title").textContent = title;
   $("ask-text").textContent = text;
   $("ask-yes").textContent = yes;
@@ -71,6 +76,13 @@ function confirmed(title, text, yes) {
 
 function signedOut() {
   clearTimeout(timer);
+  for (const dialog of [$("ask"), $("letter")]) dialog.close();
+  for (const id of ["letter-body", "letters", "groups", "accounts"]) $(id).replaceChildren();
+  $("found").hidden = true;
+  last = null;
+  letters = [];
+  chosen.clear();
+  alarm("");
   $("console").hidden = true;
   $("sign-out").hidden = true;
   $("live").textContent = "";
@@ -104,21 +116,30 @@ async function refresh() {
   clearTimeout(timer);
   try {
     last = await ask("/console/api/overview");
-    $("sign-in").hidden = true;
-    $("console").hidden = false;
-    $("sign-out").hidden = false;
     $("live").textContent = `as of ${clock(last.at)}`;
-    $("live").className = "faint";
+    isLive(true);
     draw();
     drawChoices();
-    if (!searched && last.deadLetters > 0 && last.deadLetters <= 10000) search();
+    drawOthersWork();
   } catch (error) {
     if (error.status === 401) return;
-    $("live").textContent = `not live: ${error.message}`;
-    $("live").className = "bad";
-    if ($("console").hidden) { $("sign-in").hidden = false; }
+    isLive(false, error.message);
   }
+  $("sign-in").hidden = true;
+  $("console").hidden = false;
+  $("sign-out").hidden = false;
   if (!document.hidden) timer = setTimeout(refresh, EVERY);
+}
+// What is seen is the last that was told: it must not look as if it were of now.
+let notLiveSince = null;
+function isLive(live, why) {
+  notLiveSince = live ? null : notLiveSince || new Date().toISOString();
+  $("console").classList.toggle("stale", !live);
+  if (!live) alarm(`Not live since ${clock(notLiveSince)}: ${why}. ${last ? `What you see is of ${clock(last.at)}.` : ""}`);
+}
+// Read out, so only when it changes.
+function alarm(text) {
+  if ($("alarm").textContent !== text) $("alarm").textContent = text;
 }
 document.addEventListener("visibilitychange", () => {
   clearTimeout(timer);
@@ -150,11 +171,11 @@ function draw() {
     tile("store", last.store ? "up" : "DOWN", last.store ? "good" : "bad"),
     tile("delayed for a retry", number(last.delayed), ""),
     lettersTile(tile));
-  const told = { broker: last.since.broker, store: last.since.store };
   update($("problems"), ...last.problems.map((problem) => {
-    const which = problem.startsWith("the broker") ? told.broker : problem.startsWith("the store") ? told.store : null;
-    return make("li", which ? `${problem}. ${since(which, false, last.at)}` : problem);
+    const which = problem.startsWith("the broker") ? last.since.broker : problem.startsWith("the store") ? last.since.store : null;
+    return make("li", which ? `${problem}. ${since(which.at, which.orLonger, last.at)}` : problem);
   }));
+  alarm(last.problems.map((problem) => problem.split(/[:(]/)[0]).join("; "));
   const part = $("find").value.trim().toLowerCase();
   const shown = last.accounts
     .filter((account) => account.account.toLowerCase().includes(part))
@@ -166,7 +187,7 @@ function draw() {
 let lettersBefore = null;
 function lettersTile(tile) {
   // While letters are read the queue looks shorter than it is.
-  if (last.lettersUnderWay) return tile("dead letters, being read", lettersBefore === null ? "…" : number(lettersBefore), "warn");
+  if (last.deadLettersAreRead) return tile("dead letters, being read", lettersBefore === null ? "…" : number(lettersBefore), "warn");
   lettersBefore = last.deadLetters;
   return tile("dead letters", number(last.deadLetters), last.deadLetters ? "warn" : "good");
 }
@@ -196,24 +217,31 @@ function newCard(name) {
   const title = make("h3", name);
   title.id = id;
   const badge = make("span", "", "badge");
-  const button = make("button");
-  button.type = "button";
-  button.addEventListener("click", () => toggle(name, button));
-  bar.append(title, badge, button);
+  const button = (word, classes) => {
+    const button = make("button", word, classes);
+    button.type = "button";
+    button.addEventListener("click", () => toggle(name, button));
+    return button;
+  };
+  const [again, main] = [button(TRY, "again"), button("Pause", "main")];
+  again.setAttribute("aria-label", `${TRY}: ${name}`);
+  bar.append(title, badge, again, main);
   const rest = make("div");
   root.append(bar, rest);
-  return { root, badge, button, rest };
+  return { root, badge, again, main, rest };
 }
+// A pause that is not a person's ends by itself, or is ended; the account can be paused for good meanwhile.
+const TRY = "Try now";
 function drawCard(card, account) {
   card.root.className = account.health;
   if (card.badge.textContent !== account.health) card.badge.textContent = account.health;
   card.badge.className = `badge ${account.health}`;
-  const paused = account.notes.some((note) => note.what !== "slow" && note.what !== "unseen" && note.what !== "unknown");
-  const word = paused ? "Resume" : "Pause";
-  if (card.button.textContent !== word) {
-    card.button.textContent = word;
-    card.button.setAttribute("aria-label", `${word} ${account.account}`);
-  }
+  const causes = account.limits.filter((limit) => limit.paused).map((limit) => limit.paused.cause);
+  const byPerson = causes.includes("operator");
+  const word = byPerson ? "Resume" : "Pause";
+  if (card.main.textContent !== word) card.main.textContent = word;
+  card.main.setAttribute("aria-label", `${word} ${account.account}`);
+  card.again.hidden = byPerson || causes.length === 0;
   const uses = () => account.limits.filter(matters).map(drawUse);
   const parts = !isQuiet(account) ? [drawLanes(account), ...uses(), drawEnds(account)]
     : last.accounts.length > FEW ? [drawQuiet(account)] : [drawQuiet(account), ...uses(), drawEnds(account)];
@@ -233,33 +261,38 @@ function drawNote(note) {
 }
 function drawLanes(account) {
   const table = make("table");
-  table.append(make("caption", `${account.provider}: what waits`));
+  table.append(make("caption", `${account.provider}: what waits${account.limits.map(drainOf).join("")}`));
   const head = make("tr");
-  for (const [name, kind] of [["Lane", ""], ["Waiting", "num"], ["Oldest", "num"], ["Drained in", "num"]]) {
+  for (const [name, kind] of [["Lane", ""], ["Waiting", "num"], ["Oldest", "num"]]) {
     const cell = make("th", name, kind);
     cell.scope = "col";
     head.append(cell);
   }
   const body = make("tbody");
-  const row = (name, lane, drain) => {
+  const row = (name, lane) => {
     const line = make("tr");
     const title = make("th", name);
     title.scope = "row";
-    const age = lane.waiting === 0 ? "–" : span(lane.oldestAgeSeconds);
-    line.append(title, make("td", number(lane.waiting), "num"), make("td", age, "num"), make("td", drain, "num"));
+    line.append(title, make("td", number(lane.waiting), "num"), make("td", lane.waiting === 0 ? "–" : span(lane.oldestAgeSeconds), "num"));
     body.append(line);
   };
-  row("jobs", account.jobs, "");
+  row("jobs", account.jobs);
   for (const limit of account.limits) {
     const waits = Object.values(limit.lanes).some((lane) => lane.waiting !== 0);
     if (limit.limit !== "main" && !waits) continue;
-    const drain = limit.paused && limit.drainSeconds === null ? "paused" : limit.drainSeconds === 0 ? "–" : span(limit.drainSeconds);
-    Object.entries(limit.lanes).forEach(([name, lane], n) => row(limit.limit === "main" ? name : `${name} (${limit.limit})`, lane, n === 0 ? drain : ""));
+    Object.entries(limit.lanes).forEach(([name, lane]) => row(limit.limit === "main" ? name : `${name} (${limit.limit})`, lane));
   }
   const top = make("thead");
   top.append(head);
   table.append(top, body);
   return table;
+}
+// How long all lanes of a limit take: they share it.
+function drainOf(limit) {
+  if (limit.drainSeconds === 0) return "";
+  const name = limit.limit === "main" ? "" : `${limit.limit} `;
+  if (limit.paused) return `; ${name}paused`;
+  return limit.drainSeconds === null ? "" : `; ${name}drained in ${span(limit.drainSeconds)}`;
 }
 const mostOf = (limit) => limit.windows.find((window) => window.seconds === 60)?.requests ?? null;
 const used = (limit) => `${number(limit.usedLast60s)}${mostOf(limit) ? ` of ${number(mostOf(limit))}` : ", no limit,"} in 60 s`;
@@ -268,6 +301,17 @@ function drawUse(limit) {
   const charts = make("div", undefined, "charts");
   charts.append(chart(`${name}: ${used(limit)}`, limit.series.minute, 60, mostOf(limit)), chart("the last hour", limit.series.hour, 3600, mostOf(limit)));
   return charts;
+}
+// Where nothing was seen nothing is drawn.
+function stretches(points, reach) {
+  const all = [[]];
+  let before = null;
+  for (const [ago, used] of points) {
+    if (used === null || (before !== null && before - ago > reach / 30)) all.push([]);
+    if (used !== null) all[all.length - 1].push([ago, used]);
+    before = ago;
+  }
+  return all.filter((stretch) => stretch.length > 0);
 }
 function chart(caption, points, reach, most) {
   const known = points.filter(([, used]) => used !== null);
@@ -286,9 +330,9 @@ function chart(caption, points, reach, most) {
   };
   const x = (ago) => (100 * (1 - Math.min(ago, reach) / reach)).toFixed(1);
   const y = (used) => (40 - (40 * used) / top).toFixed(1);
-  if (known.length) {
-    const line = known.map(([ago, used]) => `L${x(ago)} ${y(used)}`).join(" ");
-    shape("path", { class: "use", d: `M${x(known[0][0])} 41 ${line} L${x(known[known.length - 1][0])} 41 Z` });
+  for (const stretch of stretches(points, reach)) {
+    const line = stretch.map(([ago, used]) => `L${x(ago)} ${y(used)}`).join(" ");
+    shape("path", { class: "use", d: `M${x(stretch[0][0])} 41 ${line} L${x(stretch[stretch.length - 1][0])} 41 Z` });
   }
   if (most) shape("line", { class: "most", x1: 0, x2: 100, y1: y(most), y2: y(most) });
   figure.append(make("figcaption", caption), svg);
@@ -300,19 +344,22 @@ function drawEnds(account) {
   const text = parts.length ? parts.join(", ") : "none";
   return make("p", `Ended by this worker in the last ${span(Math.max(seconds, 1))}: ${text}`, "ends");
 }
+const WISHES = {
+  Pause: ["Nothing of this account is sent by any worker until it is resumed. Jobs are still taken in and wait; nothing is lost.", "pause", "is paused for all workers."],
+  Resume: ["Every worker tries this account again. If what stopped it is not mended, it pauses again by itself.", "resume", "is resumed for all workers."],
+  [TRY]: ["Every worker tries this account at once, also before a time that the provider asked for. If what stopped it is not mended, it pauses again by itself.", "resume", "is tried again by all workers."],
+};
 async function toggle(name, button) {
   const wish = button.textContent;
-  const text = wish === "Pause"
-    ? "Nothing of this account is sent by any worker until it is resumed. Jobs are still taken in and wait; nothing is lost."
-    : "Every worker tries this account again. If what stopped it is not mended, it pauses again by itself.";
-  if (!(await confirmed(`${wish} ${name}?`, text, wish))) return;
+  const [text, path, done] = WISHES[wish];
+  if (!(await confirmed(`${wish}: ${name}?`, text, wish))) return;
   button.disabled = true;
   try {
-    const done = await ask(`/console/api/${wish.toLowerCase()}`, { account: name });
-    say(done.paused.length && wish === "Resume" ? done.paused.join(" ") : `${name} is ${wish.toLowerCase()}d for all workers.`);
+    const { paused } = await ask(`/console/api/${path}`, { account: name });
+    say(paused.length && path === "resume" ? paused.join(" ") : `${name} ${done}`);
     await refresh();
   } catch (error) {
-    say(`${name}: ${error.message}`);
+    say(`${name}: ${error.message}`, true);
   } finally {
     button.disabled = false;
   }
@@ -321,14 +368,16 @@ async function toggle(name, button) {
 // ---- dead letters ----------------------------------------------------------------------------
 
 const REASONS = ["invalid", "rejected", "exhausted", "uncertain", "poison"];
-let searched = false;
+// The filter of the letters that are shown, in words too.
 let wanted = {};
+let wantedWords = "";
 let letters = [];
+let following = false;
 const chosen = new Set();
 
 function drawChoices() {
   const fill = (select, names) => {
-    if (select.options.length === names.length + 1) return;
+    if ([...select.options].slice(1).map((option) => option.value).join() === names.join()) return;
     const before = select.value;
     const options = names.map((name) => { const option = make("option", name); option.value = name; return option; });
     select.replaceChildren(select.options[0], ...options);
@@ -345,53 +394,95 @@ function asked() {
   if ($("by-age").value) all.newerThanSeconds = Number($("by-age").value);
   return all;
 }
+function inWords(filter) {
+  const parts = [["account", filter.accounts[0]], ["reason", filter.reasons[0]], ["operation", filter.operations[0]], ["detail with", filter.detail]];
+  const words = parts.filter(([, value]) => value).map(([name, value]) => `${name} ${value}`);
+  if (filter.newerThanSeconds) words.push(`died in the last ${span(filter.newerThanSeconds)}`);
+  return words.length ? words.join(", ") : "all accounts, all reasons";
+}
+const progress = (work) => (work.state === "waiting"
+  ? "Another command is at work on the dead letters; waiting for its end."
+  : `${VERBS[work.what]}: ${number(work.examined)} of ${number(work.total)} looked at, ${number(work.done)} done`);
+const VERBS = { list: "Reading", show: "Looking for it", replay: "Replaying", drop: "Dropping" };
+const goesOn = (work) => work.state === "running" || work.state === "waiting";
+function showWork(work) {
+  $("work").className = "";
+  $("work").textContent = progress(work);
+  $("stop").hidden = false;
+  $("stop").dataset.work = work.work;
+}
 // Begins a piece of work and follows it to its end; what came of it, or null where it failed.
-async function follow(wish, verb) {
+async function follow(wish) {
+  if (following) return null;
+  following = true;
+  drawChosen();
   const line = $("work");
   try {
     let work = await ask("/console/api/dead", wish);
-    while (work.state === "running" || work.state === "waiting") {
-      line.textContent = work.state === "waiting"
-        ? "Another command is at work on the dead letters; waiting for its end."
-        : `${verb}: ${number(work.examined)} of ${number(work.total)} looked at, ${number(work.done)} done`;
-      $("stop").hidden = false;
-      $("stop").dataset.work = work.work;
+    while (goesOn(work)) {
+      showWork(work);
       await new Promise((next) => setTimeout(next, 500));
-      work = await ask(`/console/api/dead/${work.work}`);
+      work = await askAgain(`/console/api/dead/${work.work}`);
     }
     line.className = work.error ? "bad" : "";
-    line.textContent = work.error || "";
+    line.textContent = work.error ? `${work.error}${work.done ? ` (${number(work.done)} were done)` : ""}` : "";
+    if (work.error) say(line.textContent, true);
     return work.error ? null : work;
   } catch (error) {
     line.className = "bad";
     line.textContent = error.message;
+    say(error.message, true);
     return null;
   } finally {
+    following = false;
+    // One piece of work is done at a time, so there is none now.
+    if (last) last.lettersUnderWay = null;
     $("stop").hidden = true;
+    drawChosen();
   }
 }
-$("stop").addEventListener("click", () => ask(`/console/api/dead/${$("stop").dataset.work}/stop`, {}).catch((error) => say(error.message)));
-$("search").addEventListener("submit", (event) => { event.preventDefault(); search(); });
-async function search() {
-  searched = true;
-  wanted = asked();
-  await page();
+// The work goes on, whether this page hears of it or not.
+async function askAgain(path) {
+  for (;;) {
+    try {
+      return await ask(path);
+    } catch (error) {
+      if (error.status === 401 || error.status === 404) throw error;
+      $("work").textContent = `not live: ${error.message}`;
+      await new Promise((next) => setTimeout(next, EVERY));
+    }
+  }
 }
-async function page(after) {
-  const work = await follow({ what: "list", wanted, limit: 50, ...(after ? { after } : {}) }, "Reading");
+// What somebody else began, or this page before it was loaded again.
+let others = false;
+function drawOthersWork() {
+  if (following) return;
+  if (last.lettersUnderWay) showWork(last.lettersUnderWay);
+  else if (others) { $("work").textContent = "It ended; search again."; $("stop").hidden = true; }
+  others = Boolean(last.lettersUnderWay);
+  drawChosen();
+}
+$("stop").addEventListener("click", () => ask(`/console/api/dead/${$("stop").dataset.work}/stop`, {}).catch((error) => say(error.message, true)));
+$("search").addEventListener("submit", (event) => { event.preventDefault(); page(asked()); });
+// What the form says is not what is shown until it is searched for.
+$("search").addEventListener("input", () => drawChosen());
+async function page(filter, after) {
+  const work = await follow({ what: "list", wanted: filter, limit: 50, ...(after ? { after } : {}) });
   if (!work) return;
+  wanted = filter;
+  wantedWords = inWords(filter);
   const listing = work.result;
   if (!after) { letters = []; chosen.clear(); }
   letters.push(...listing.letters);
   $("found").hidden = false;
   $("more").hidden = !listing.next;
   $("more").dataset.next = listing.next || "";
-  $("work").textContent = `${number(listing.total)} dead letters, ${number(listing.matched)} match${listing.stopped ? "; stopped before all were looked at" : ""}.`;
+  $("work").textContent = `${number(listing.total)} dead letters, ${number(listing.matched)} match (${wantedWords})${listing.stopped ? "; stopped before all were looked at" : ""}.`;
   $("groups").replaceChildren(listing.groups.length ? tableOf("By reason", ["Count", "Account", "Operation", "Reason", "Oldest", "Newest"], listing.groups.map((group) =>
     [number(group.count), group.account || "–", group.operation || "–", group.reason || "–", when(group.oldest), when(group.newest)])) : make("p", "None match."));
   drawLetters();
 }
-$("more").addEventListener("click", () => page($("more").dataset.next));
+$("more").addEventListener("click", () => page(wanted, $("more").dataset.next));
 const when = (text) => (text ? clock(text) : "?");
 function tableOf(caption, names, rows) {
   const table = make("table");
@@ -428,14 +519,17 @@ function drawLetters() {
   });
   $("letters").hidden = rows.length === 0;
   $("letters").replaceChildren(tableOf("Newest first", ["Select", "Died", "Account", "Operation", "Reason", "Delivery", "Detail", "Look"], rows));
-  $("replay-all").disabled = $("drop-all").disabled = rows.length === 0;
   drawChosen();
 }
 function drawChosen() {
-  $("replay-some").disabled = $("drop-some").disabled = chosen.size === 0;
+  const busy = following || Boolean(last && last.lettersUnderWay);
+  const isShown = JSON.stringify(asked()) === JSON.stringify(wanted);
+  $("replay-some").disabled = $("drop-some").disabled = busy || chosen.size === 0;
+  $("replay-all").disabled = $("drop-all").disabled = busy || !isShown || letters.length === 0;
+  $("search-button").disabled = $("more").disabled = busy;
 }
 async function view(id) {
-  const work = await follow({ what: "show", id }, "Looking for it");
+  const work = await follow({ what: "show", id });
   if (!work) return;
   const shown = work.result;
   const list = make("dl");
@@ -459,30 +553,31 @@ async function view(id) {
 }
 async function take(what, all) {
   const ids = [...chosen];
-  const wish = { what, all, wanted: all ? wanted : { ids } };
-  let count = ids.length;
+  let [count, whose, filter] = [ids.length, "", { ids }];
   if (all) {
-    // What is confirmed is what matches now.
-    const work = await follow({ what: "list", wanted, limit: 0 }, "Counting");
-    if (!work) return;
-    count = work.result.matched;
+    const work = await follow({ what: "list", wanted, limit: 0 });
+    if (!work || work.result.stopped) return;
+    // Those that were counted, and none that died since.
+    [count, whose, filter] = [work.result.matched, `Of ${wantedWords}. `, { ...wanted, diedBefore: work.began }];
   }
   const letter = `${number(count)} dead letter${count === 1 ? "" : "s"}`;
   const replays = what === "replay";
   const text = replays
     ? "Each is published to its account's queue again and passes the limiter like any job. One that is uncertain may reach its receiver a second time."
     : "They are taken out for good, and kept in a file on the worker's machine first.";
-  if (!(await confirmed(`${replays ? "Replay" : "Drop"} ${letter}?`, text, replays ? "Replay" : "Drop"))) return;
-  const work = await follow(wish, replays ? "Replaying" : "Dropping");
+  if (!(await confirmed(`${replays ? "Replay" : "Drop"} ${letter}?`, whose + text, replays ? "Replay" : "Drop"))) return;
+  const work = await follow({ what, all, wanted: filter });
+  refresh();
   if (!work) return;
   const done = work.result;
   const stays = work.stays.map((stay) => ` ${stay.deadId} stays: ${stay.why}.`).join("");
+  const missing = done.missing && done.missing.length ? ` ${number(done.missing.length)} were not there any more.` : "";
   const told = (replays
     ? `${number(done.replayed)} replayed, ${number(done.stay)} stay, ${number(done.failed)} failed.`
-    : `${number(done.dropped)} dropped${done.file ? `, kept in ${done.file}` : ""}.`) + (done.stopped ? " Stopped before all were looked at." : "") + stays;
-  await page();
+    : `${number(done.dropped)} dropped${done.file ? `, kept in ${done.file}` : ""}.`) + (done.stopped ? " Stopped before all were looked at." : "") + missing + stays;
+  say(told, true);
+  await page(wanted);
   $("work").textContent = `${told} ${$("work").textContent}`;
-  refresh();
 }
 for (const what of ["replay", "drop"]) {
   $(`${what}-some`).addEventListener("click", () => take(what, false));

@@ -14,15 +14,18 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Desk;
-use crate::letters::{self, Facts, Filter, Kept, Page, Replaying, Seen, Sight};
+use crate::letters::{self, Facts, Filter, Keep, Kept, Page, Replaying, Seen, Sight};
 
 /// So many pieces of work are remembered with what came of them.
-const MOST: usize = 16;
+const MOST: usize = 8;
+
+/// The largest body that is shown: what is shown stands in the worker's memory several times.
+const MOST_SHOWN: usize = 256 * 1024;
 
 /// So many letters that stay are named; the others are counted.
 const MOST_NAMED: usize = 20;
 
-/// The most letters of a page, and the most ids of a wish.
+/// The most letters of a page.
 const MOST_PAGE: usize = 100;
 
 /// How long the broker is tried for one letter.
@@ -42,6 +45,8 @@ pub(super) struct Wanted {
     detail: Option<String>,
     older_than_seconds: Option<u64>,
     newer_than_seconds: Option<u64>,
+    /// Before this moment: what was counted then, and nothing that died since.
+    died_before: Option<Timestamp>,
 }
 
 impl Wanted {
@@ -53,7 +58,7 @@ impl Wanted {
             accounts: self.accounts,
             operations: self.operations,
             reasons: self.reasons,
-            before: self.older_than_seconds.map(ago),
+            before: [self.older_than_seconds.map(ago), self.died_before].into_iter().flatten().min(),
             after: self.newer_than_seconds.map(ago),
             detail: self.detail.filter(|text| !text.is_empty()),
         }
@@ -316,7 +321,11 @@ async fn done(
         Wish::Show { id } => {
             let found =
                 letters::find(&*shelf, &id, watcher, stop).await.map_err(|error| error.to_string())?;
-            let letter = found.ok_or("there is no such dead letter any more")?;
+            let absent = if stop.is_cancelled() { "stopped" } else { "there is no such dead letter any more" };
+            let letter = found.ok_or(absent)?;
+            if letter.body.len() > MOST_SHOWN {
+                return Err(format!("its body has {} bytes: see it with paceline dead show {id}", letter.body.len()));
+            }
             Ok(json!(letters::masked(&letter)))
         }
         Wish::Replay { wanted, all: _, dry_run, rate } => {
@@ -335,12 +344,24 @@ async fn done(
         Wish::Drop { wanted, all: _ } => {
             let folder = dropped.ok_or("there is nowhere to keep what is dropped")?;
             let path = folder.join(format!("paceline-dead-{}-{id}.jsonl", now.strftime("%Y%m%dT%H%M%SZ")));
-            let mut kept = Kept::at(&path);
+            let mut kept = Beside(Kept::at(&path));
             let dropped = letters::drop_letters(&*shelf, &wanted.filter(now), &mut kept, watcher, stop).await;
             dropped
                 .map(|done| letters::drop_json(&done, &path))
-                .map_err(|error| format!("{error}; what was dropped until then is in {}", path.display()))
+                .map_err(|error| match path.exists() {
+                    true => format!("{error}; what was dropped until then is in {}", path.display()),
+                    false => error.to_string(),
+                })
         }
+    }
+}
+
+/// Waits for the disk beside the tasks that deliver.
+struct Beside(Kept);
+
+impl Keep for Beside {
+    fn keep(&mut self, lines: &[String]) -> std::io::Result<()> {
+        tokio::task::block_in_place(|| self.0.keep(lines))
     }
 }
 
