@@ -143,7 +143,7 @@ fn every_key_can_be_set_and_arrives() {
     let expected = "QueueConfig { urls: [[secret], [secret]], ca: Some(1 of \"CA\"), prefix: \"p\", connect_timeout: 1s, \
         publish_timeout: 2s, publish_batch: 3, reconnect_max: 4s } \
         StoreConfig { url: [secret], ca: Some(1 of \"CA\"), prefix: \"p\", dedupe_ttl: 300s, timeout: 6s } Some(127.0.0.1:1) \
-        Some(ConsoleConfig { token: [secret], dropped: Some(\"d\") }) \
+        Some(ConsoleConfig { token: [secret], dropped: Some(\"conf/d\") }) \
         WorkerConfig { request_timeout: 7s, connect_timeout: 8s, ca: Some(1 of \"CA\"), lease: 90s, requests_in_flight: 10, \
         jobs_prefetch: 11, lane_prefetch: Some(12), exempt_per_second: Some(28), \
         weights: Weights { lower_every: 29, normal_per_low: 30 }, hold: 13s, drain: 14s } \
