@@ -5,7 +5,7 @@
 //! The map, in reading order; data flows down this list:
 //!
 //! - [`cli`] the commands, and [`app`], which puts adapters together for them
-//! - [`admin`], [`metrics`], [`logging`]: what people see
+//! - [`admin`], [`metrics`], [`logging`], [`telemetry`]: what people see
 //! - [`letters`] what is done with dead letters by people
 //! - [`worker`] takes messages, leads each delivery through the pipeline, settles it
 //! - [`adapters`] the ports over real servers: RabbitMQ, Redis, HTTP; and over one file in their place
@@ -36,5 +36,6 @@ pub mod ports;
 pub mod providers;
 pub mod simulator;
 pub mod steady;
+pub mod telemetry;
 pub mod verdict;
 pub mod worker;
