@@ -1,6 +1,6 @@
 # Everything there is to do with a checkout. Needs Rust and git; installs the rest where it can.
 .DEFAULT_GOAL := help
-.PHONY: help run test model chaos measure picture check fuzz build install rules deploy-check packages
+.PHONY: help run rehearse test model chaos bench measure picture check fuzz build install rules deploy-check packages
 
 # Where `make install` puts things; DESTDIR comes before it, for packagers.
 PREFIX ?= /usr/local
@@ -15,6 +15,10 @@ run: packages ## the main job: broker, store, simulated providers, a worker, sam
 	cargo build --release --locked
 	@deploy/local/run.sh
 
+rehearse: packages ## three incidents against the same system: how long until `status` and the console say what is wrong and what to do
+	cargo build --release --locked
+	@deploy/local/rehearse.sh
+
 # Most tests wait for servers most of the time: two for each of the processors that CI has.
 test: packages ## the whole suite, on private RabbitMQ and Redis servers
 	RUST_TEST_THREADS=4 cargo test --locked
@@ -27,8 +31,11 @@ model: packages ## more of what the suite tries by chance: 3,000 seeds of the pe
 chaos: packages ## ten minutes in which everything goes wrong: 100,000 jobs, 4 workers, a fault every few seconds; what was lost or sent twice (seed printed)
 	cargo bench --locked --bench chaos
 
-measure: packages ## the figures of the README: the limit against the simulated provider, for 1 to 8 workers, with faults, the memory of a worker, validate, and one file without servers (about an hour)
-	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench memory --bench validate --bench embedded --bench dead
+bench: packages ## what a worker costs beyond the messages themselves: four programs in turn, five rounds, ratios (about 15 minutes)
+	cargo bench --locked --bench floor
+
+measure: packages ## the figures of the README: the limit against the simulated provider, for 1 to 8 workers, with faults, the memory of a worker, validate, one file without servers, dead letters, accounts, growth, each pure step (about two hours)
+	cargo bench --locked --no-fail-fast --bench limit --bench pace --bench memory --bench validate --bench embedded --bench dead --bench accounts --bench growth --bench micro
 
 picture: ## the pictures of the demo in the README, captured from a terminal; on a machine that is otherwise idle
 	PACELINE_DEMO_CAPTURE=$(CURDIR)/deploy/demo cargo test --locked --release --test demo a_stranger

@@ -1,4 +1,5 @@
-//! The listener for metrics and health: `/metrics`, `/healthz`, `/readyz`.
+//! The listener for metrics and health: `/metrics`, `/healthz`, `/readyz`; and for the console, where that
+//! is switched on: `/console`.
 //!
 //! Health is this process's own loop and nothing else: a broker that is down must not make a
 //! supervisor restart the workers. Readiness is whether work can be done now.
@@ -22,7 +23,10 @@ use tokio::time::timeout;
 
 use crate::metrics::Handle;
 
+mod console;
 mod server;
+
+pub use console::{Console, Desk};
 
 /// How long a broker or store that does not answer may keep a scrape or probe waiting.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -68,9 +72,21 @@ pub async fn serve(
     listener: TcpListener,
     handle: Handle,
     observed: Arc<dyn Observed>,
+    console: Option<Console>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    server::serve(listener, router(handle, observed), shutdown).await;
+    let router = router(handle.clone(), observed);
+    match console {
+        None => server::serve(listener, router, shutdown).await,
+        Some(console) => {
+            let (pages, beside) = console::start(console, handle);
+            let served = server::serve(listener, router.merge(pages), shutdown);
+            tokio::select! {
+                () = served => {}
+                () = beside => {}
+            }
+        }
+    }
 }
 
 struct Shared {

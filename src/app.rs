@@ -16,9 +16,11 @@ use crate::admin;
 use crate::app::generations::{Generation, Generations};
 use crate::config::{Config, QueueConfig};
 use crate::metrics;
-use crate::ports::{Claims, DeadLetters, Permits, Place, Publisher, Queue, Sightings};
+use crate::ports::{DeadLetters, Place, Publisher, Queue, Store};
+use crate::status::{self, Picture, Queues};
 use crate::worker::{Manner, Ports, Stage};
 
+mod desk;
 mod generations;
 
 /// How often recorded histogram values are folded, so that memory stays flat while nobody scrapes.
@@ -52,7 +54,7 @@ pub async fn run_worker(
     configs: mpsc::Receiver<Config>,
 ) -> anyhow::Result<()> {
     let handle = metrics::install()?;
-    let admin = config.admin;
+    let (admin, console) = (config.admin, config.console.clone());
     // First, so that a second worker on one file learns of the first one, not of its port.
     let first = Generation::new(config).await?;
     let listener = match admin {
@@ -63,8 +65,12 @@ pub async fn run_worker(
     let upkeep = tokio::spawn(keep_up(handle.clone()));
     let (ended, end) = watch::channel(false);
     let observed = Arc::new(generations.observed());
-    let serving =
-        listener.map(|listener| tokio::spawn(admin::serve(listener, handle, observed, until_true(end))));
+    let console = console.map(|config| {
+        let desk = Arc::new(desk::ConsoleDesk::new(generations.present()));
+        admin::Console { config, desk }
+    });
+    let serving = listener
+        .map(|listener| tokio::spawn(admin::serve(listener, handle, observed, console, until_true(end))));
     let worked = generations.run(configs).await;
     // Nobody listening any more is fine.
     let _ = ended.send(true);
@@ -99,11 +105,6 @@ enum Servers {
     /// One file, for one worker.
     Embedded(Arc<Embedded>),
 }
-
-/// All that a store is asked for.
-pub trait Store: Claims + Permits + Sightings {}
-
-impl<T: Claims + Permits + Sightings> Store for T {}
 
 impl Servers {
     async fn of(config: &Config, chance: Arc<SystemChance>) -> anyhow::Result<Self> {
@@ -317,6 +318,18 @@ impl Onlookers {
             None => QueueView::Broker(Box::new(Onlooker::connect(&self.queue).await?)),
         };
         Ok(self.broker.insert(broker))
+    }
+
+    /// Looks once at everything.
+    pub async fn look(&mut self, config: &Config) -> Picture {
+        let queues = match self.broker().await {
+            Ok(broker) => {
+                let depths = broker.depths(&status::places(config)).await;
+                Ok(Queues { depths, delayed: broker.delayed().await })
+            }
+            Err(error) => Err(error),
+        };
+        status::gather(config, queues, self.store()).await
     }
 
     /// Claims, permits and the workers' reports.

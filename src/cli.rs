@@ -16,7 +16,6 @@ mod dead;
 mod demo;
 mod generate;
 mod lines;
-mod numbers;
 mod pause;
 mod progress;
 mod publish;

@@ -132,6 +132,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The listener for metrics and health; `None` when switched off.
     pub admin: Option<SocketAddr>,
+    /// The console; `None` when switched off.
+    pub console: Option<ConsoleConfig>,
     /// How a worker works.
     pub worker: WorkerConfig,
     /// Permits.
@@ -142,6 +144,15 @@ pub struct Config {
     pub circuit: CircuitConfig,
     /// The accounts, by name.
     pub accounts: BTreeMap<AccountName, Arc<Account>>,
+}
+
+/// The console of `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleConfig {
+    /// What whoever uses it must know.
+    pub token: Secret,
+    /// Where dead letters that it drops are kept; `None` where it drops none.
+    pub dropped: Option<PathBuf>,
 }
 
 /// `[queue]`

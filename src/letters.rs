@@ -6,7 +6,8 @@
 //! - `filter` which letters are meant, `listing` counts and pages of them
 //! - `masked` a letter as a person may see it, `edit` a change of its job
 //! - `sweep` the way through all of them in bounded time and memory
-//! - `replay` and `drop`, which take letters out
+//! - `replay` and `drop`, which take letters out; `kept` the file of what is dropped
+//! - `told` what came of it, for programs
 //!
 //! # Why a replay neither loses nor doubles
 //!
@@ -25,16 +26,20 @@ mod drop;
 mod edit;
 mod facts;
 mod filter;
+mod kept;
 mod listing;
 mod masked;
 mod replay;
 mod sweep;
+mod told;
 
 pub use drop::{Dropped, Dropping, Keep, drop_letters, written};
 pub use edit::{Change, EditError};
 pub use facts::{Facts, UNKNOWN_OPERATION};
 pub use filter::Filter;
+pub use kept::Kept;
 pub use listing::{Cursor, Group, Listing, Page, find, list};
 pub use masked::{Shown, masked};
 pub use replay::{Judged, Problem, Replayed, Replaying, judge, replay};
 pub use sweep::{Seen, Sight};
+pub use told::{drop_json, list_json, replay_json};

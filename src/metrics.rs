@@ -4,6 +4,7 @@
 //! Labels hold accounts, operations and words of ours, never an id of a job, device or user:
 //! each new label value is a new time series for ever.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -102,6 +103,32 @@ impl Handle {
     pub fn run_upkeep(&self) {
         self.0.run_upkeep();
     }
+}
+
+/// Deliveries that this worker ended since its start, by account and status.
+pub type Ends = BTreeMap<(String, String), u64>;
+
+impl Handle {
+    /// What was recorded of ends.
+    pub fn ends(&self) -> Ends {
+        ends_of(&self.0.render())
+    }
+}
+
+fn ends_of(text: &str) -> Ends {
+    let mut ends = Ends::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix(DELIVERIES_SETTLED)) {
+        // Neither accounts nor statuses hold anything that would be escaped.
+        let label = |name: &str| {
+            let (_, rest) = line.split_once(&format!("{name}=\""))?;
+            rest.split_once('"').map(|(value, _)| value.to_owned())
+        };
+        let count = line.rsplit_once(' ').and_then(|(_, count)| count.parse::<u64>().ok());
+        if let (Some(account), Some(status), Some(count)) = (label("account"), label("status"), count) {
+            *ends.entry((account, status)).or_default() += count;
+        }
+    }
+    ends
 }
 
 /// Makes this process record. Once in a process; a second time is an error.
@@ -395,6 +422,24 @@ mod tests {
         });
         handle.run_upkeep();
         handle.render()
+    }
+
+    #[test]
+    fn ends_are_added_up_by_account_and_status() {
+        let recorder = recorder().unwrap();
+        let handle = Handle(recorder.handle());
+        metrics::with_local_recorder(&recorder, || {
+            let (shop, news) = (AccountName::new("shop").unwrap(), AccountName::new("news").unwrap());
+            for operation in ["createMessage", "deleteMessage"] {
+                delivery_settled(&shop, operation, Status::Delivered, None);
+            }
+            delivery_settled(&shop, "createMessage", Status::Dead, Some("rejected"));
+            delivery_settled(&news, "sendPush", Status::Delivered, None);
+        });
+        let key = |account: &str, status: &str| (account.to_owned(), status.to_owned());
+        let expected =
+            [(key("news", "delivered"), 1), (key("shop", "dead"), 1), (key("shop", "delivered"), 2)];
+        assert_eq!(handle.ends(), Ends::from(expected));
     }
 
     #[test]

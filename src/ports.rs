@@ -452,6 +452,11 @@ pub trait Permits: Send + Sync {
     async fn usage(&self, pool: &PoolKey) -> Result<Usage, StoreError>;
 }
 
+/// All that a store is asked for.
+pub trait Store: Claims + Permits + Sightings {}
+
+impl<T: Claims + Permits + Sightings> Store for T {}
+
 // ---------------------------------------------------------------------------------------------
 // The wire
 // ---------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests and the local run need from Debian's packages: RabbitMQ, Redis, Python's
 # client for RabbitMQ (a test runs the README's producer), Prometheus and systemd-analyze (rules, dashboard and
-# unit are checked by them), and a C compiler for what has C in it.
+# unit are checked by them), Chromium (the console is tested in it), and a C compiler for what has C in it.
 # Does nothing where all of it is there.
 set -eu
 
@@ -11,6 +11,8 @@ command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 /usr/bin/python3 -c 'import pika' >/dev/null 2>&1 || missing="$missing python3-pika"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+command -v chromedriver >/dev/null 2>&1 || missing="$missing chromium-driver"
 command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
 [ -n "$missing" ] || exit 0
 

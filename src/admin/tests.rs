@@ -54,7 +54,7 @@ async fn start(observed: Arc<Fake>) -> Server {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async { stopped.await.unwrap_or_default() };
-    let task = tokio::spawn(serve(listener, crate::metrics::tests_handle(), observed, shutdown));
+    let task = tokio::spawn(serve(listener, crate::metrics::tests_handle(), observed, None, shutdown));
     Server { address, stop, task }
 }
 

@@ -16,6 +16,7 @@ use crate::adapters::rabbitmq::DeclareError;
 use crate::adapters::system::SystemChance;
 use crate::admin::{Observed, Readiness};
 use crate::config::Config;
+use crate::ports::Publisher;
 use crate::worker::{Stage, Worker};
 
 /// A worker of one configuration, with connections of its own.
@@ -45,12 +46,26 @@ impl Generation {
         Running { generation: self, work: Some(work) }
     }
 
+    fn present(&self) -> Present {
+        let publisher = self.servers.publisher();
+        Present { worker: self.worker.clone(), config: Arc::new(self.config.clone()), publisher }
+    }
+
     fn is_embedded(&self) -> bool {
         match self.servers {
             Servers::Embedded(_) => true,
             Servers::Shared { .. } => false,
         }
     }
+}
+
+/// What others see of the present one.
+pub(super) struct Present {
+    worker: Arc<Worker>,
+    /// What it was made of.
+    pub(super) config: Arc<Config>,
+    /// What it publishes by.
+    pub(super) publisher: Arc<dyn Publisher>,
 }
 
 /// One that works.
@@ -114,20 +129,25 @@ pub(super) struct Generations {
     present: Running,
     former: JoinSet<()>,
     stage: watch::Receiver<Stage>,
-    /// Whom the listener for metrics and health asks.
-    watched: watch::Sender<Arc<Worker>>,
+    /// Whom the admin listener asks.
+    watched: watch::Sender<Present>,
 }
 
 impl Generations {
     /// Starts the first one.
     pub(super) fn start(first: Generation, stage: watch::Receiver<Stage>) -> Self {
-        let (watched, _) = watch::channel(first.worker.clone());
+        let (watched, _) = watch::channel(first.present());
         Self { present: first.start(), former: JoinSet::new(), stage, watched }
     }
 
     /// The present one, as the listener sees it.
     pub(super) fn observed(&self) -> Watched {
         Watched(self.watched.subscribe())
+    }
+
+    /// The present one, whichever it is.
+    pub(super) fn present(&self) -> watch::Receiver<Present> {
+        self.watched.subscribe()
     }
 
     /// Works until the stage says to stop, then until all have drained.
@@ -196,7 +216,7 @@ impl Generations {
 
     fn replace(&mut self, next: Running) {
         let mut before = std::mem::replace(&mut self.present, next);
-        self.watched.send_replace(self.present.generation.worker.clone());
+        self.watched.send_replace(self.present.generation.present());
         before.ask(Stage::Draining);
         let accounts = self.present.generation.config.accounts.clone();
         let stage = self.stage.clone();
@@ -231,11 +251,11 @@ impl Generations {
 }
 
 /// The present worker as the admin listener sees it.
-pub(super) struct Watched(watch::Receiver<Arc<Worker>>);
+pub(super) struct Watched(watch::Receiver<Present>);
 
 impl Watched {
     fn worker(&self) -> Arc<Worker> {
-        self.0.borrow().clone()
+        self.0.borrow().worker.clone()
     }
 }
 

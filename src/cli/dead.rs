@@ -1,7 +1,7 @@
 //! `paceline dead`: work on dead letters.
 //!
 //! `selection` says which letters are meant, `watch` shows how far a command has come, `render` what
-//! was found, `file` keeps what is dropped.
+//! was found and done.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -17,7 +17,6 @@ use crate::app;
 use crate::letters::{self, Change, Cursor, Facts, Filter, Page, Replaying};
 use crate::ports::{DeadLetters, LettersError};
 
-mod file;
 mod render;
 mod selection;
 mod watch;
@@ -277,7 +276,7 @@ fn run_drop(args: &DropArgs, shared: &Shared) -> Outcome {
         if !args.yes && !is_agreed(&desk, &filter, &stop).await? {
             return Ok(Ended::Failures);
         }
-        let mut kept = file::Kept::at(&path);
+        let mut kept = letters::Kept::at(&path);
         let mut watch = Watch::new("dropped");
         let dropped = letters::drop_letters(&*desk, &filter, &mut kept, &mut watch, &stop).await;
         watch.end();

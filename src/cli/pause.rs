@@ -1,12 +1,11 @@
 //! `paceline pause` and `paceline resume`
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::status::{render, select};
+use super::status::select;
 use super::{Ended, Outcome, Shared, block_on, print};
 use crate::app;
-use crate::config::Account;
-use crate::ports::{Claims, Pause, Permits};
+use crate::status::{Left, Wish, fulfil, left_of, pause_json, pause_note};
 
 /// Stops the sends of accounts for all workers until they are resumed
 ///
@@ -52,12 +51,6 @@ pub(super) fn resume(args: &ResumeArgs, shared: &Shared) -> Outcome {
     each(&args.which, shared, Wish::Resume)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    Pause,
-    Resume,
-}
-
 fn each(which: &Which, shared: &Shared, wish: Wish) -> Outcome {
     let mut loaded = shared.load_with_accounts()?;
     shared.log_quietly(&loaded)?;
@@ -77,38 +70,6 @@ fn each(which: &Which, shared: &Shared, wish: Wish) -> Outcome {
     })
 }
 
-async fn fulfil(
-    wish: Wish,
-    account: &Account,
-    store: &dyn app::Store,
-) -> Result<(), crate::ports::StoreError> {
-    match wish {
-        Wish::Pause => store.pause(&account.name).await,
-        Wish::Resume => {
-            for (pool, _, _) in account.gateway.pools() {
-                store.resume(&account.name, &pool.line()).await?;
-            }
-            Ok(())
-        }
-    }
-}
-
-/// A limit of an account, by its name where it is not the main one, and what it is paused for.
-type Left = (Option<String>, Pause);
-
-/// What is paused now. Nothing where the store can't be asked any more: what was wished is done.
-async fn left_of(account: &Account, store: &dyn app::Store) -> Vec<Left> {
-    let mut left = Vec::new();
-    for (pool, key, _) in account.gateway.pools() {
-        let line = pool.line();
-        let of_account = Claims::pause_of(store, &account.name, &line).await.ok().flatten();
-        let of_pool = Permits::usage(store, &key).await.ok().and_then(|usage| usage.paused);
-        let pause = super::status::picture::pause(of_account, of_pool);
-        left.extend(pause.map(|pause| (line.name().map(str::to_owned), pause)));
-    }
-    left
-}
-
 fn as_text(wish: Wish, name: &str, left: &[Left]) -> String {
     match (wish, left) {
         (Wish::Pause, _) => {
@@ -119,16 +80,24 @@ fn as_text(wish: Wish, name: &str, left: &[Left]) -> String {
              10 seconds after `paceline pause`."
         ),
         (Wish::Resume, left) => {
-            let notes = left.iter().map(|(limit, pause)| render::pause_note(name, limit.as_deref(), *pause));
+            let notes = left.iter().map(|(limit, pause)| pause_note(name, limit.as_deref(), *pause));
             notes.collect::<Vec<_>>().join("\n")
         }
     }
 }
 
+fn members(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        Value::Array(_) | Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => Map::new(),
+    }
+}
+
 fn as_json(name: &str, left: &[Left]) -> String {
     let paused = left.iter().map(|(limit, pause)| {
-        json!({"limit": limit.as_deref().unwrap_or("main"), "cause": pause.cause.as_str(),
-            "seconds": render::seconds_of(*pause)})
+        let mut told = json!({"limit": limit.as_deref().unwrap_or("main")});
+        told.as_object_mut().into_iter().for_each(|told| told.extend(members(pause_json(*pause))));
+        told
     });
     json!({"account": name, "paused": paused.collect::<Vec<_>>()}).to_string()
 }
@@ -138,7 +107,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::ports::PauseCause;
+    use crate::ports::{Pause, PauseCause};
 
     #[test]
     fn what_was_done_is_said_and_what_still_stops_the_account() {

@@ -7,9 +7,7 @@ use crate::config::Config;
 
 use super::{Ended, Failure, Outcome, Shared, block_on, interrupt, print_lines};
 
-mod gather;
-pub(super) mod picture;
-pub(super) mod render;
+mod render;
 
 /// Shows what waits, how much of each limit is used, what is paused and why
 ///
@@ -78,7 +76,7 @@ async fn watch(args: &Args, config: &Config, onlookers: &mut Onlookers, every: D
 }
 
 async fn show(args: &Args, config: &Config, onlookers: &mut Onlookers, before: &str) -> Outcome {
-    let picture = gather::gather(config, onlookers).await;
+    let picture = onlookers.look(config).await;
     let text = if args.json { render::json(&picture) } else { render::text(&picture) };
     print_lines(&format!("{before}{text}"))?;
     Ok(if picture.problems.is_empty() { Ended::Done } else { Ended::Failures })

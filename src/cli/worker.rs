@@ -100,7 +100,7 @@ fn usable(present: &Loaded, next: Loaded) -> Result<Loaded, String> {
     let changed: Vec<&str> = [
         ("[queue]", before.queue != now.queue || before.embedded != now.embedded),
         ("[store]", before.store != now.store),
-        ("[admin]", before.admin != now.admin),
+        ("[admin]", before.admin != now.admin || before.console != now.console),
         ("[log]", present.log != next.log),
     ]
     .into_iter()

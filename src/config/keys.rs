@@ -115,7 +115,7 @@ const DAY: u64 = 24 * HOUR;
 pub const SECTIONS: &[Section] = &[
     Section { name: "queue", meaning: "The broker (RabbitMQ).", keys: QUEUE },
     Section { name: "store", meaning: "Claims and permits (Redis).", keys: STORE },
-    Section { name: "admin", meaning: "The listener for metrics and health.", keys: ADMIN },
+    Section { name: "admin", meaning: "The listener for metrics, health and the console.", keys: ADMIN },
     Section { name: "worker", meaning: "How a worker works.", keys: WORKER },
     Section { name: "limiter", meaning: "How permits are spread over time.", keys: LIMITER },
     Section { name: "retry", meaning: "When a failed delivery is tried again.", keys: RETRY },
@@ -206,13 +206,29 @@ const STORE: &[Key] = &[
     ),
 ];
 
-const ADMIN: &[Key] = &[key(
-    "listen",
-    Kind::Listen,
-    Some(r#""127.0.0.1:9464""#),
-    "Where /metrics, /healthz and /readyz are served, or \"off\".",
-    "Loopback: nothing is open to the network unless asked for; 9464 is Prometheus' port for exporters.",
-)];
+const ADMIN: &[Key] = &[
+    key(
+        "listen",
+        Kind::Listen,
+        Some(r#""127.0.0.1:9464""#),
+        "Where /metrics, /healthz and /readyz are served, and the console if it is on, or \"off\".",
+        "Loopback: nothing is open to the network unless asked for; 9464 is Prometheus' port for exporters.",
+    ),
+    key(
+        "console",
+        Kind::Secret,
+        None,
+        "The token that the console at /console asks for, of at least 16 characters.",
+        "Absent, there is no console: whoever has the token can pause accounts and take out dead letters.",
+    ),
+    key(
+        "console_dropped",
+        Kind::Text,
+        None,
+        "The folder in which the console keeps the dead letters that it drops; they hold device tokens.",
+        "Absent, the console drops none: `paceline dead drop` keeps them where its caller says.",
+    ),
+];
 
 const WORKER: &[Key] = &[
     key(

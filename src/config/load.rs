@@ -13,8 +13,8 @@ use super::settings::{Settings, as_table, closest, unknown};
 use super::source::{self, Context, Environment};
 use super::value::{Parsed, allowed};
 use super::{
-    Account, CircuitConfig, Config, ConfigError, ConfigErrors, LimiterConfig, LogConfig, LogFormat,
-    QueueConfig, RetryConfig, Roots, Secret, Shown, StoreConfig, Weights, WorkerConfig,
+    Account, CircuitConfig, Config, ConfigError, ConfigErrors, ConsoleConfig, LimiterConfig, LogConfig,
+    LogFormat, QueueConfig, RetryConfig, Roots, Secret, Shown, StoreConfig, Weights, WorkerConfig,
 };
 use crate::job::AccountName;
 use crate::ports::{PoolKey, Window};
@@ -22,6 +22,9 @@ use crate::providers::Provider;
 
 /// What a claim's lease must have left over beside everything that may happen while it lasts.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// The fewest characters of the console's token.
+const SHORTEST_TOKEN: usize = 16;
 
 /// A configuration that was read and checked.
 #[derive(Debug, Clone)]
@@ -306,6 +309,7 @@ fn build(
         store: store(section("store")?, queue.prefix.clone())?,
         queue,
         admin: section("admin")?.listen("listen")?,
+        console: console(section("admin")?)?,
         worker: worker(section("worker")?)?,
         limiter: limiter(section("limiter")?)?,
         retry: retry(section("retry")?)?,
@@ -313,6 +317,19 @@ fn build(
         accounts,
     };
     Ok((config, log(section("log")?)?))
+}
+
+fn console(values: &Values) -> Result<Option<ConsoleConfig>, ConfigError> {
+    let token = match values.by_key.get("console") {
+        None => return Ok(None),
+        Some(Parsed::Secret(token)) => token.clone(),
+        Some(_) => return Err(values.bug("console")),
+    };
+    let dropped = match values.by_key.get("console_dropped") {
+        None => None,
+        Some(_) => Some(values.text("console_dropped")?.into()),
+    };
+    Ok(Some(ConsoleConfig { token, dropped }))
 }
 
 fn queue(values: &Values) -> Result<QueueConfig, ConfigError> {
@@ -408,7 +425,17 @@ fn crossed(config: &Config, context: &Context) -> Vec<ConfigError> {
         })
         .collect();
     errors.extend(shared_limits(config, context));
+    errors.extend(unusable_console(config).map(|problem| context.error("admin.console", problem)));
     errors
+}
+
+/// What is wrong with the console's token, which is never shown.
+fn unusable_console(config: &Config) -> Option<String> {
+    let token = &config.console.as_ref()?.token;
+    if token.expose().chars().count() < SHORTEST_TOKEN {
+        return Some(format!("is too short, allowed: at least {SHORTEST_TOKEN} characters, made by chance"));
+    }
+    config.admin.is_none().then(|| "needs admin.listen, which is \"off\"".to_owned())
 }
 
 /// One value that must not be below another.

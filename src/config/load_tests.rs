@@ -128,7 +128,7 @@ fn every_key_can_be_set_and_arrives() {
         queue = { url = "amqps://a,amqps://b", prefix = "p", connect_timeout = "1s", publish_timeout = "2s",
                   publish_batch = 3, reconnect_max = "4s", ca_file = "CA" }
         store = { url = "rediss://r", dedupe_ttl = "5m", timeout = "6s", ca_file = "CA" }
-        admin = { listen = "off" }
+        admin = { listen = "127.0.0.1:1", console = { env = "CONSOLE" }, console_dropped = "d" }
         worker = { request_timeout = "7s", connect_timeout = "8s", lease = "90s", requests_in_flight = 10,
                    jobs_prefetch = 11, lane_prefetch = 12, exempt_per_second = 28, lower_every = 29,
                    normal_per_low = 30, hold = "13s", drain = "14s", ca_file = "CA" }
@@ -137,19 +137,22 @@ fn every_key_can_be_set_and_arrives() {
         circuit = { failures = 23, pause = "24s", pause_max = "25s", credentials_pause = "26s",
                     throttle_pause = "27s" }
         log = { format = "json", level = "debug" }"#;
-    let loaded = loaded(&text.replace("CA", &ca), &Environment::default()).unwrap_or_else(|e| panic!("{e}"));
+    let environment = Environment::of([("CONSOLE", "0123456789abcdef")]);
+    let loaded =
+        loaded(&text.replace("CA\"", &format!("{ca}\"")), &environment).unwrap_or_else(|e| panic!("{e}"));
     let expected = "QueueConfig { urls: [[secret], [secret]], ca: Some(1 of \"CA\"), prefix: \"p\", connect_timeout: 1s, \
         publish_timeout: 2s, publish_batch: 3, reconnect_max: 4s } \
-        StoreConfig { url: [secret], ca: Some(1 of \"CA\"), prefix: \"p\", dedupe_ttl: 300s, timeout: 6s } None \
+        StoreConfig { url: [secret], ca: Some(1 of \"CA\"), prefix: \"p\", dedupe_ttl: 300s, timeout: 6s } Some(127.0.0.1:1) \
+        Some(ConsoleConfig { token: [secret], dropped: Some(\"d\") }) \
         WorkerConfig { request_timeout: 7s, connect_timeout: 8s, ca: Some(1 of \"CA\"), lease: 90s, requests_in_flight: 10, \
         jobs_prefetch: 11, lane_prefetch: Some(12), exempt_per_second: Some(28), \
         weights: Weights { lower_every: 29, normal_per_low: 30 }, hold: 13s, drain: 14s } \
         LimiterConfig { horizon: 15s, slot_width: 1s, jitter: 2s, burst: 4 } \
         RetryConfig { attempts: 19, max_age: 1200s, base: 21s, cap: 22s } \
         CircuitConfig { failures: 23, pause: 24s, pause_max: 25s, credentials_pause: 26s, throttle_pause: 27s }";
-    let Config { queue, store, admin, worker, limiter, retry, circuit, .. } = &loaded.config;
+    let Config { queue, store, admin, console, worker, limiter, retry, circuit, .. } = &loaded.config;
     assert_eq!(
-        format!("{queue:?} {store:?} {admin:?} {worker:?} {limiter:?} {retry:?} {circuit:?}"),
+        format!("{queue:?} {store:?} {admin:?} {console:?} {worker:?} {limiter:?} {retry:?} {circuit:?}"),
         expected.replace("CA", &ca)
     );
     assert_eq!(loaded.log, LogConfig { format: LogFormat::Json, level: "debug".into() });
@@ -319,6 +322,23 @@ fn what_is_shown_has_origins_and_no_credentials() {
     assert!(line("api_token = [secret] from env TOKEN").ends_with("# file conf/paceline.toml"), "{text}");
     assert!(text.contains("[accounts.shop]") && text.contains("# limit of account shop, push: 600 in 1m"));
     assert!(json.contains(r#"{"key":"queue.prefix","value":"\"paceline\"","origin":{"from":"default"}}"#));
+}
+
+#[test]
+fn a_console_needs_a_token_that_nobody_guesses_and_a_listener() {
+    let console = "[admin]\nconsole = { env = \"CONSOLE\" }\n";
+    for (more, token, expected) in [
+        ("", "0123456789abcde", Some("admin.console: is too short, allowed: at least 16 characters")),
+        ("", "0123456789abcdef", None),
+        ("listen = \"off\"", "0123456789abcdef", Some("admin.console: needs admin.listen")),
+    ] {
+        let environment = Environment::of([("CONSOLE", token)]);
+        let found = problems(&format!("{console}{more}"), &environment);
+        assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
+        let told = found.iter().all(|problem| problem.starts_with(expected.unwrap_or_default()));
+        assert!(told && !format!("{found:?}").contains(token), "{found:?}");
+    }
+    assert!(load_text("", None, &Environment::default(), FAKES).unwrap().config.console.is_none());
 }
 
 #[test]

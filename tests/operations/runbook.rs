@@ -94,7 +94,11 @@ fn every_command_exists_with_its_options() {
 
 #[test]
 fn samples_of_status_are_in_its_own_words() {
-    let words = include_str!("../../src/cli/status/render.rs");
+    let words = concat!(
+        include_str!("../../src/cli/status/render.rs"),
+        include_str!("../../src/status/told.rs"),
+        include_str!("../../src/status/gather.rs"),
+    );
     let runbook = text(RUNBOOK);
     let mut notes = 0;
     for line in runbook.lines().filter(|line| line.starts_with("! ") || line.starts_with("? ")) {

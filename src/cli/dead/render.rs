@@ -5,10 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
 
-use crate::cli::numbers::{aligned, grouped, short};
-use crate::letters::{Dropped, Facts, Group, Listing, Replayed, Shown};
+use crate::letters::{self, Dropped, Facts, Group, Listing, Replayed, Shown};
+use crate::numbers::{aligned, grouped, short};
 
 /// The longest detail of a row, in characters.
 const DETAIL: usize = 60;
@@ -88,12 +87,7 @@ pub(super) fn groups_text(groups: &[Group], now: Timestamp) -> String {
 
 /// For programs: one line.
 pub(super) fn list_json(listing: &Listing) -> String {
-    let Listing { total, matched, groups, letters, next, stopped } = listing;
-    let next = next.as_ref().map(ToString::to_string);
-    let value = json!({
-        "total": total, "matched": matched, "groups": groups, "letters": letters, "next": next, "stopped": stopped,
-    });
-    format!("{value}\n")
+    format!("{}\n", letters::list_json(listing))
 }
 
 /// For a person.
@@ -154,12 +148,7 @@ pub(super) fn replay_text(replayed: &Replayed, dry_run: bool) -> String {
 
 /// For programs: one line.
 pub(super) fn replay_json(replayed: &Replayed, dry_run: bool) -> String {
-    let Replayed { total, replayed: done, left, failed, groups, missing, stopped } = replayed;
-    let value = json!({
-        "total": total, "replayed": done, "stay": left, "failed": failed, "groups": groups,
-        "missing": missing, "stopped": stopped, "dryRun": dry_run,
-    });
-    format!("{value}\n")
+    format!("{}\n", letters::replay_json(replayed, dry_run))
 }
 
 fn ending(missing: &[String], stopped: bool) -> String {
@@ -182,10 +171,5 @@ pub(super) fn drop_text(dropped: &Dropped, path: &Path) -> String {
 
 /// For programs: one line.
 pub(super) fn drop_json(dropped: &Dropped, path: &Path) -> String {
-    let Dropped { total, dropped: done, missing, stopped } = dropped;
-    let file = (*done > 0).then(|| path.display().to_string());
-    format!(
-        "{}\n",
-        json!({"total": total, "dropped": done, "file": file, "missing": missing, "stopped": stopped})
-    )
+    format!("{}\n", letters::drop_json(dropped, path))
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cli::complain;
-use crate::cli::numbers::grouped;
 use crate::cli::progress::Progress;
 use crate::letters::{Facts, Seen, Sight};
+use crate::numbers::grouped;
 
 /// How often it is brought up to date.
 const TICK: Duration = Duration::from_millis(200);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::picture::{AccountPicture, Event, Health, Lane, Mark, Picture, Totals};
 use super::style::{Line, Tone};
-use crate::cli::numbers::{grouped, short};
+use crate::numbers::{grouped, short};
 
 /// The smallest terminal that shows everything.
 const FULL_HEIGHT: usize = 24;

@@ -10,8 +10,8 @@ use super::picture::{AccountPicture, Event, Health, Picture};
 use super::screen::Screen;
 use super::style::Line;
 use super::summary::Summary;
-use crate::cli::numbers::grouped;
 use crate::cli::{Failure, print, print_lines};
+use crate::numbers::grouped;
 
 /// How often plain lines and JSON tell how things stand.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::jobs::{DIGEST, Kind, Sample};
 use super::picture::{Event, Health, Mark, Totals};
-use crate::cli::numbers::{grouped, short};
+use crate::numbers::{grouped, short};
 use crate::simulator::{DeliveryOutcome, Entry};
 
 /// How a delivery ended, as its receipt says.

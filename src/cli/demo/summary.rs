@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::picture::Totals;
 use super::story::short_ms;
 use super::style::{Line, Tone};
-use crate::cli::numbers::grouped;
+use crate::numbers::grouped;
 use crate::simulator::Summary as Ledger;
 
 /// All of it.

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use crate::ports::{Pause, PauseCause, Window};
-
-use super::picture::{AccountPicture, Drain, Lane, LimitPicture, Picture};
-use crate::cli::numbers::{aligned, grouped, short};
+use crate::numbers::{aligned, grouped, short};
+use crate::ports::Window;
+use crate::status::{self, AccountPicture, Drain, Lane, LimitPicture, Picture, pause_note};
 
 const HEADINGS: [&str; 10] =
     ["ACCOUNT", "LIMIT", "USED 60s", "NEXT", "JOBS", "RETRY", "HIGH", "NORMAL", "LOW", "DRAINED IN"];
@@ -26,6 +23,9 @@ pub(super) fn text(picture: &Picture) -> String {
     let unknown = picture.accounts.iter().any(|account| lanes(account).any(is_unseen));
     if unknown && picture.store {
         notes.push("? no worker told of what waits there: are workers running?".to_owned());
+    }
+    if let Some(dead) = picture.dead.filter(|dead| *dead > 0) {
+        notes.push(format!("! {} dead letters wait for a person: paceline dead list tells whose and why", grouped(dead)));
     }
     notes.extend(picture.problems.iter().map(|problem| format!("! {problem}")));
     let mut text = head(picture);
@@ -133,93 +133,9 @@ fn is_unseen(lane: &Lane) -> bool {
     lane.waiting.is_some_and(|waiting| waiting > 0) && lane.age.is_none()
 }
 
-/// What is paused, until when, why, and what to do.
-pub(in crate::cli) fn pause_note(account: &str, limit: Option<&str>, pause: Pause) -> String {
-    let whose = limit.map_or(account.to_owned(), |name| format!("{account} {name}"));
-    let until = match pause.cause {
-        PauseCause::Operator => format!("until a person resumes it (paceline resume {account})"),
-        PauseCause::Throttled => format!("for {} more", short(pause.wait)),
-        PauseCause::Credentials | PauseCause::Circuit | PauseCause::Receipts if pause.wait.is_zero() => {
-            "and one request at a time tries whether it works again".to_owned()
-        }
-        PauseCause::Credentials | PauseCause::Circuit | PauseCause::Receipts => {
-            format!("for {}, then tried again", short(pause.wait))
-        }
-    };
-    let why = match pause.cause {
-        PauseCause::Operator => "nothing is lost, nothing of it is sent",
-        PauseCause::Throttled => {
-            "the provider asked for it. Does somebody else use this credential, or is the limit set too high?"
-        }
-        PauseCause::Credentials => {
-            "the provider refuses the credential or the address. Mend them, and send the workers SIGHUP or restart them; nothing is lost"
-        }
-        PauseCause::Circuit => "the provider answers with faults or not at all",
-        PauseCause::Receipts => {
-            "a queue bound to the receipts exchange is full. Consume it or unbind it; nothing is lost"
-        }
-    };
-    format!("! {whose} is paused ({}) {until}: {why}", pause.cause.as_str())
-}
-
 /// For programs: one line.
 pub(super) fn json(picture: &Picture) -> String {
-    let accounts: Vec<Value> = picture.accounts.iter().map(account_json).collect();
-    let value = json!({
-        "at": picture.at.to_string(),
-        "broker": picture.broker,
-        "store": picture.store,
-        "deadLetters": picture.dead,
-        "delayed": picture.delayed,
-        "accounts": accounts,
-        "problems": picture.problems,
-    });
-    format!("{value}\n")
-}
-
-fn account_json(account: &AccountPicture) -> Value {
-    let limits: Vec<Value> = account.limits.iter().map(limit_json).collect();
-    json!({"account": account.name, "provider": account.provider, "jobs": lane_json(&account.jobs), "limits": limits})
-}
-
-fn limit_json(limit: &LimitPicture) -> Value {
-    let windows: Vec<Value> = limit
-        .windows
-        .iter()
-        .map(|window| json!({"requests": window.requests, "seconds": window.length.as_secs_f64()}))
-        .collect();
-    let lanes: serde_json::Map<String, Value> =
-        limit.lanes.iter().map(|lane| (lane_name(lane).to_owned(), lane_json(lane))).collect();
-    json!({
-        "limit": limit.name.as_deref().unwrap_or("main"),
-        "windows": windows,
-        "usedLast60s": limit.usage.map(|usage| usage.last_minute),
-        "nextSlotSeconds": limit.usage.filter(|_| !limit.windows.is_empty()).map(|usage| usage.next_slot.as_secs_f64()),
-        "lanes": lanes,
-        "paused": limit.pause.map(|pause| json!({
-            "cause": pause.cause.as_str(),
-            "seconds": seconds_of(pause),
-        })),
-        "drainSeconds": match limit.drain {
-            Drain::Empty => Some(0.0),
-            Drain::In(time) => Some(time.as_secs_f64()),
-            Drain::Stopped | Drain::Unknown => None,
-        },
-    })
-}
-
-/// How long a pause lasts; a person's has no end of its own.
-pub(in crate::cli) fn seconds_of(pause: Pause) -> Option<f64> {
-    (pause.cause != PauseCause::Operator).then_some(pause.wait.as_secs_f64())
-}
-
-/// `high` for `high.campaigns`: the limit is named beside it.
-fn lane_name(lane: &Lane) -> &str {
-    lane.label.split('.').next().unwrap_or(&lane.label)
-}
-
-fn lane_json(lane: &Lane) -> Value {
-    json!({"waiting": lane.waiting, "oldestAgeSeconds": lane.age.map(|age| age.as_secs_f64())})
+    format!("{}\n", status::json(picture))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::ports::Usage;
+use crate::ports::{Pause, PauseCause, Usage};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -85,6 +86,7 @@ news     10000/min                     812 (8%)   0.1s  -     12 30s  -       - 
 shop     600/min                       594 (99%)  0.1s  7 3s  -       2 1s  5,711 9m12s  20 ?  9m31s
 ! news is paused (throttled) for 42s more: the provider asked for it. Does somebody else use this credential, or is the limit set too high?
 ? no worker told of what waits there: are workers running?
+! 1,203 dead letters wait for a person: paceline dead list tells whose and why
 ";
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(squeezed(&text), squeezed(expected), "\n{text}");

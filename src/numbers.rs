@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The largest unit, or two where it is below ten: `0.1s`, `12s`, `9m12s`, `45m`, `3h20m`, `2d`.
-pub(super) fn short(time: Duration) -> String {
+pub fn short(time: Duration) -> String {
     let seconds = time.as_secs();
     let two = |large: u64, unit: &str, small: u64, of: &str| {
         if large < 10 && small > 0 { format!("{large}{unit}{small}{of}") } else { format!("{large}{unit}") }
@@ -19,7 +19,7 @@ pub(super) fn short(time: Duration) -> String {
 }
 
 /// With a comma between thousands.
-pub(super) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -32,7 +32,7 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// Columns as wide as what is in them, flush left.
-pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+pub fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {

@@ -5,16 +5,17 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::letters::Keep;
+use super::Keep;
 
 /// A new file, made with the first letter; only its owner may read it, since it holds device tokens.
-pub(super) struct Kept {
+pub struct Kept {
     path: PathBuf,
     file: Option<File>,
 }
 
 impl Kept {
-    pub(super) fn at(path: &Path) -> Self {
+    /// Where there must be no file yet.
+    pub fn at(path: &Path) -> Self {
         Self { path: path.to_owned(), file: None }
     }
 

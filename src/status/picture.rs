@@ -8,54 +8,67 @@ use crate::ports::{Held, Pause, PauseCause, Place, PoolKey, Sighted, Usage, Wind
 
 /// All of it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Picture {
-    pub(super) at: Timestamp,
-    pub(super) broker: bool,
-    pub(super) store: bool,
+pub struct Picture {
+    /// When it was taken.
+    pub at: Timestamp,
+    /// Whether the broker could be asked.
+    pub broker: bool,
+    /// Whether the store could be asked.
+    pub store: bool,
     /// Dead letters, for all accounts.
-    pub(super) dead: Option<u64>,
+    pub dead: Option<u64>,
     /// Messages on the delay ladder, for all accounts.
-    pub(super) delayed: Option<u64>,
-    pub(super) accounts: Vec<AccountPicture>,
+    pub delayed: Option<u64>,
+    /// In the order of their names.
+    pub accounts: Vec<AccountPicture>,
     /// What could not be asked, and what to do.
-    pub(super) problems: Vec<String>,
+    pub problems: Vec<String>,
 }
 
+/// What is known of an account.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct AccountPicture {
-    pub(super) name: String,
-    pub(super) provider: &'static str,
-    pub(super) jobs: Lane,
+pub struct AccountPicture {
+    /// Its name.
+    pub name: String,
+    /// Its provider's name.
+    pub provider: &'static str,
+    /// Jobs that no worker has looked at.
+    pub jobs: Lane,
     /// The main limit first.
-    pub(super) limits: Vec<LimitPicture>,
+    pub limits: Vec<LimitPicture>,
 }
 
+/// What is known of one of its limits.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct LimitPicture {
+pub struct LimitPicture {
     /// `None` for the main one.
-    pub(super) name: Option<String>,
+    pub name: Option<String>,
     /// None for no limit.
-    pub(super) windows: Vec<Window>,
-    pub(super) usage: Option<Usage>,
+    pub windows: Vec<Window>,
+    /// `None` where the store can't be asked.
+    pub usage: Option<Usage>,
     /// `retry`, `high`, `normal`, `low`.
-    pub(super) lanes: Vec<Lane>,
-    pub(super) pause: Option<Pause>,
-    pub(super) drain: Drain,
+    pub lanes: Vec<Lane>,
+    /// What keeps its work from going on.
+    pub pause: Option<Pause>,
+    /// How long until nothing waits for it.
+    pub drain: Drain,
 }
 
 /// One queue, with what workers hold of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Lane {
-    pub(super) label: String,
+pub struct Lane {
+    /// [`Place::label`].
+    pub label: String,
     /// `None` where the queue can't be asked.
-    pub(super) waiting: Option<u64>,
+    pub waiting: Option<u64>,
     /// `None` where nothing waits or no worker told.
-    pub(super) age: Option<Duration>,
+    pub age: Option<Duration>,
 }
 
 /// How long until nothing waits any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Drain {
+pub enum Drain {
     /// Nothing waits.
     Empty,
     /// At the limit's pace, if nothing more comes.
@@ -120,7 +133,7 @@ pub(super) fn per_request(pool: &PoolKey, sightings: &[Sighted]) -> f64 {
 
 /// The pause that keeps a limit's work from going on: the longer one, where a person's or a
 /// provider's comes with the pool's own.
-pub(in crate::cli) fn pause(of_account: Option<Pause>, of_pool: Option<Pause>) -> Option<Pause> {
+pub(super) fn pause(of_account: Option<Pause>, of_pool: Option<Pause>) -> Option<Pause> {
     match (of_account, of_pool) {
         (Some(pause), None) | (None, Some(pause)) => Some(pause),
         (None, None) => None,
@@ -135,7 +148,7 @@ pub(in crate::cli) fn pause(of_account: Option<Pause>, of_pool: Option<Pause>) -
 
 impl LimitPicture {
     /// Whether there is anything to say of it.
-    pub(super) fn matters(&self) -> bool {
+    pub fn matters(&self) -> bool {
         let waits = self.lanes.iter().any(|lane| lane.waiting != Some(0));
         let limited = self.name.is_none() || !self.windows.is_empty();
         limited || waits || self.pause.is_some()

@@ -1,0 +1,93 @@
+//! What a worker costs beyond the messages themselves: `make bench`.
+//!
+//! Exempt jobs (one notification, three devices, about 600 bytes) are preloaded into an account's queue of
+//! a private RabbitMQ with a private Redis; a sink of this process takes the requests and answers at once.
+//! In each round they are worked off by four programs in turn, each a process of its own: the least that
+//! does the same work on the same servers, (a) consume, POST, ack; (b) the same with a claim and a completion
+//! in Redis; (c) the same with a receipt that the broker confirms before the ack, which gives the guarantees
+//! that a worker gives; and `paceline worker` (release build, its defaults). Then the same at a gentle load,
+//! for the wait from a job's publishing to its arrival at the sink.
+//!
+//! Told are medians over the rounds, and medians of the ratios within one round: other work on the machine
+//! then meets both sides of a ratio. Exit status 1 when a ratio falls short.
+//! `PACELINE_BENCH_ROUNDS` (5), `PACELINE_BENCH_JOBS` (20000), `PACELINE_BENCH_GENTLE_SECONDS` (10).
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use figures::{all_hold, table};
+use machine::machine_load;
+use program::Floor;
+use run::{Plan, Program};
+
+#[path = "floor/load.rs"]
+mod load;
+
+#[path = "floor/program.rs"]
+mod program;
+
+#[path = "floor/report.rs"]
+mod report;
+
+#[path = "floor/run.rs"]
+mod run;
+
+#[path = "floor/sink.rs"]
+mod sink;
+
+#[path = "support/figures.rs"]
+#[allow(dead_code, reason = "each measure uses some of them")]
+mod figures;
+
+#[path = "support/load.rs"]
+mod machine;
+
+#[path = "support/run.rs"]
+#[allow(dead_code, reason = "each measure uses some of it")]
+mod process;
+
+#[path = "../tests/support"]
+#[allow(dead_code, reason = "the suite uses all of it, a measurement only some")]
+mod support {
+    pub mod jobs;
+    pub mod proxy;
+    pub mod rabbitmq;
+    pub mod redis;
+    pub mod tls;
+    pub mod world;
+}
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    // This program starts itself as each of the floors.
+    if let Some(floor) = Floor::asked_for() {
+        runtime.block_on(program::run(floor));
+        return ExitCode::SUCCESS;
+    }
+    let plan = Plan {
+        rounds: given("PACELINE_BENCH_ROUNDS", 5).max(1),
+        jobs: given("PACELINE_BENCH_JOBS", 20_000).max(100),
+        gentle: Duration::from_secs(given("PACELINE_BENCH_GENTLE_SECONDS", 10).max(1) as u64),
+    };
+    let rounds = runtime.block_on(async {
+        let mut rounds = Vec::new();
+        for number in 1..=plan.rounds {
+            let mut round = report::Round::new();
+            for program in Program::ALL {
+                let seen = run::run(program, plan).await;
+                eprintln!("round {number}, {}: {}", program.name(), report::line(&seen));
+                round.insert(program, seen);
+            }
+            rounds.push(round);
+        }
+        rounds
+    });
+    let figures = report::figures(&rounds, machine_load());
+    println!("\n{}", table(&figures));
+    if all_hold(&figures) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn given(variable: &str, usual: usize) -> usize {
+    let text = std::env::var(variable).ok();
+    text.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a whole number")))
+}
