@@ -22,6 +22,7 @@ rehearse: packages ## three incidents against the same system: how long until `s
 # Most tests wait for servers most of the time: two for each of the processors that CI has.
 test: packages ## the whole suite, on private RabbitMQ and Redis servers
 	RUST_TEST_THREADS=4 cargo test --locked
+	cargo test --locked --features otlp --test traces
 
 model: packages ## more of what the suite tries by chance: 3,000 seeds of the permits' model for each limit, 10,000 simulated runs (about half an hour)
 	PACELINE_SEEDS=3000 cargo test --locked --test suite -- --nocapture no_window_is_above
@@ -42,6 +43,7 @@ picture: ## the pictures of the demo in the README, captured from a terminal; on
 check: ## format, lint, documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --features otlp -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --manifest-path fuzz/Cargo.toml --no-default-features --target-dir target -- -D warnings

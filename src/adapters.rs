@@ -5,5 +5,5 @@ pub mod http;
 pub mod rabbitmq;
 pub mod redis;
 pub mod system;
-mod tls;
+pub(crate) mod tls;
 mod told;

@@ -5,8 +5,8 @@
 //! The map, in reading order; data flows down this list:
 //!
 //! - [`cli`] the commands, and [`app`], which puts adapters together for them
-//! - [`admin`], [`metrics`], [`logging`]: what people see; [`status`] what there is to see, [`numbers`] as
-//!   people read them
+//! - [`admin`], [`metrics`], [`logging`], [`telemetry`]: what people see; [`status`] what there is to see,
+//!   [`numbers`] as people read them
 //! - [`letters`] what is done with dead letters by people
 //! - [`worker`] takes messages, leads each delivery through the pipeline, settles it
 //! - [`adapters`] the ports over real servers: RabbitMQ, Redis, HTTP; and over one file in their place
@@ -39,5 +39,6 @@ pub mod providers;
 pub mod simulator;
 pub mod status;
 pub mod steady;
+pub mod telemetry;
 pub mod verdict;
 pub mod worker;

@@ -15,6 +15,7 @@ pub mod permit;
 pub mod send;
 pub mod settle;
 pub mod suspect;
+pub mod trace;
 pub mod trail;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub(crate) mod testing {
             published_at: Timestamp::from_second(100).unwrap(),
             reply: None,
             trace: Vec::new(),
+            attempted: None,
             replay: None,
             remembered: History::default(),
             alone: false,

@@ -70,13 +70,14 @@ fn objection(licence: Option<&str>) -> Option<String> {
     (!allowed).then(|| format!("its licence is {licence}"))
 }
 
-/// The versions of each crate that is linked into the binary.
-fn linked() -> BTreeMap<String, BTreeSet<String>> {
+/// The versions of each crate that is linked into the binary with these features.
+fn linked(features: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
     // Macros, build scripts and what tests need are not: the tree of cargo metadata would mix in the
     // features that only tests ask for.
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--offline", "--edges", "normal,no-proc-macro"])
         .args(["--target", PLATFORM, "--prefix", "none", "--format", "{p}"])
+        .args(features)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo tree");
@@ -135,7 +136,7 @@ fn licences_are_judged_by_their_expression() {
 
 #[test]
 fn the_binary_holds_one_version_of_each_crate_but_for_those_with_a_reason() {
-    let several: BTreeMap<String, Vec<String>> = linked()
+    let several: BTreeMap<String, Vec<String>> = linked(&["--all-features"])
         .into_iter()
         .filter(|(_, versions)| versions.len() > 1)
         .map(|(name, versions)| (name, versions.iter().map(|version| major(version)).collect()))
@@ -153,6 +154,18 @@ fn the_binary_holds_one_version_of_each_crate_but_for_those_with_a_reason() {
         })
         .collect();
     assert_eq!(found, listed, "in the binary (left) and on the list with reasons (right)");
+}
+
+#[test]
+fn only_a_binary_that_exports_traces_holds_what_that_needs() {
+    let of_traces = |features: &[&str]| {
+        linked(features)
+            .into_keys()
+            .filter(|name| name.starts_with("opentelemetry") || name == "prost")
+            .count()
+    };
+    assert_eq!(of_traces(&[]), 0);
+    assert!(of_traces(&["--features", "otlp"]) > 3);
 }
 
 #[test]

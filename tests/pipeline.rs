@@ -15,3 +15,4 @@ mod producers;
 mod reloading;
 mod status;
 mod times;
+mod traces;

@@ -4,6 +4,8 @@ mod completeness;
 mod contract;
 mod dependencies;
 mod faults;
+#[path = "traces/listener.rs"]
+mod listener;
 mod pipeline;
 mod rules;
 mod security;

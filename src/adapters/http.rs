@@ -53,6 +53,21 @@ fn plain_client(connect_timeout: Duration) -> reqwest::ClientBuilder {
         .pool_idle_timeout(IDLE)
 }
 
+/// A client that trusts the system's CAs and those of `ca`, which a key names.
+pub(crate) fn client(
+    connect_timeout: Duration,
+    ca: Option<&Roots>,
+    keys: tls::Keys,
+) -> Result<reqwest::Client, reqwest::Error> {
+    let added = ca.into_iter().flat_map(Roots::certificates);
+    let added = added.map(|der| reqwest::Certificate::from_der(der)).collect::<Result<Vec<_>, _>>()?;
+    let trusting_the_system = plain_client(connect_timeout).tls_certs_merge(added.clone()).build();
+    trusting_the_system.or_else(|error| {
+        tracing::warn!(%error, "of the system's CAs none can be used: only those of {} are trusted", keys.ca);
+        plain_client(connect_timeout).tls_certs_only(added).build()
+    })
+}
+
 impl HttpWire {
     /// A client with its own connections, which trusts the system's CAs and those of `ca`. A system
     /// without any is no error: what speaks plain HTTP (a simulator, the demo) needs none, and an HTTPS
@@ -66,14 +81,7 @@ impl HttpWire {
         request_timeout: Duration,
         ca: Option<&Roots>,
     ) -> Result<Self, reqwest::Error> {
-        let added = ca.into_iter().flat_map(Roots::certificates);
-        let added = added.map(|der| reqwest::Certificate::from_der(der)).collect::<Result<Vec<_>, _>>()?;
-        let trusting_the_system = plain_client(connect_timeout).tls_certs_merge(added.clone()).build();
-        let client = trusting_the_system.or_else(|error| {
-            tracing::warn!(%error, "of the system's CAs none can be used: only those of worker.ca_file are trusted for providers");
-            plain_client(connect_timeout).tls_certs_only(added).build()
-        })?;
-        Ok(Self { client, request_timeout })
+        Ok(Self { client: client(connect_timeout, ca, KEYS)?, request_timeout })
     }
 
     async fn exchange(&self, request: WireRequest, write_by: Instant) -> Result<WireAnswer, reqwest::Error> {
@@ -101,7 +109,7 @@ impl HttpWire {
 
 /// Reads an answer's body as far as it comes, up to [`MOST_ANSWER_BYTES`]. The status is known by
 /// then, so a body cut short is still an answer: one that can't be read is the verdict's to judge.
-async fn read_capped(mut response: reqwest::Response) -> Bytes {
+pub(crate) async fn read_capped(mut response: reqwest::Response) -> Bytes {
     let mut body = BytesMut::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         let room = MOST_ANSWER_BYTES - body.len();
@@ -143,14 +151,14 @@ fn judge(error: &reqwest::Error) -> Sent {
     let unwritten =
         chain(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
     if error.is_connect() || error.is_builder() || unwritten {
-        return Sent::Answer(WireAnswer::NotSent(describe(error)));
+        return Sent::Answer(WireAnswer::NotSent(describe(error, KEYS)));
     }
-    Sent::Answer(WireAnswer::Lost(describe(error)))
+    Sent::Answer(WireAnswer::Lost(describe(error, KEYS)))
 }
 
 /// The causes of an error, without its URL: a path may hold a campaign's id.
-fn describe(error: &reqwest::Error) -> String {
-    if let Some(refusal) = tls::refusal(error, KEYS) {
+pub(crate) fn describe(error: &reqwest::Error, keys: tls::Keys) -> String {
+    if let Some(refusal) = tls::refusal(error, keys) {
         return format!("connect failed: {refusal}");
     }
     let kind = if error.is_timeout() {

@@ -48,7 +48,7 @@ pub(super) fn pem(certificates: &[CertificateDer<'static>]) -> String {
 
 /// The keys of the configuration that matter where a certificate is refused.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     /// Adds a CA.
     pub ca: &'static str,
     /// Holds the address.

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Ended, Failure, Outcome, Shared, block_on};
 use crate::app;
 use crate::config::{Config, Loaded};
+use crate::telemetry::{self, System};
 use crate::worker::Stage;
 
 /// Runs a delivery worker until SIGTERM or SIGINT, then drains
@@ -30,7 +31,10 @@ pub(super) fn run(_: &Args, shared: &Shared) -> Outcome {
     let loaded = shared.load_with_accounts()?;
     shared.log(&loaded)?;
     block_on(async {
+        let system = if loaded.config.embedded.is_some() { System::File } else { System::RabbitMq };
+        let export = telemetry::start(&shared.environment, system);
         let (asking, asked) = watch::channel(Stage::Running);
+        let mut stopping = asked.clone();
         let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
         let hang_up = listen(SignalKind::hangup())?;
         let watching = tokio::spawn(watch_signals(terminate, interrupt, asking));
@@ -39,6 +43,10 @@ pub(super) fn run(_: &Args, shared: &Shared) -> Outcome {
             worked = app::run_worker(loaded.config.clone(), asked, reloaded) => worked,
             never = reload(hang_up, shared, loaded, reloading) => match never {},
         };
+        tokio::select! {
+            () = export.end() => {}
+            _ = stopping.wait_for(|stage| *stage == Stage::Stopped) => {}
+        }
         watching.abort();
         worked?;
         Ok(Ended::Done)

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use crate::job::{DeliveryId, Instance, TransactionId};
+use crate::pipeline::trace::{self, Context, Parent};
 use crate::pipeline::trail::Trail;
 use crate::ports::{Chance, History, Place, Properties};
 use crate::verdict::Outcome;
@@ -26,6 +27,7 @@ const COUNTED: &str = "paceline-counted";
 const CRASHES: &str = "paceline-crashes";
 /// Header: the attempts behind it, for people; see [`Trail`].
 pub const HISTORY: &str = "paceline-history";
+const ATTEMPTED: &str = "paceline-attempt-trace";
 const OUTCOME: &str = "paceline-outcome";
 const DUE_AT: &str = "paceline-due-at";
 const DUE_TO: &str = "paceline-due-to";
@@ -42,7 +44,7 @@ const MAX_HEADER_BYTES: usize = 1_024;
 const MAX_OUTCOME_BYTES: usize = 60_000;
 /// The highest count of attempts that is believed.
 const MAX_COUNT: u32 = 1_000_000;
-const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+const TRACE: [&str; 2] = [trace::PARENT, trace::STATE];
 
 /// Whether a header carries the trace, which is a producer's and goes wherever its job goes.
 pub fn is_trace(name: &str) -> bool {
@@ -94,8 +96,10 @@ pub struct Envelope {
     pub published_at: Timestamp,
     /// Where the receipts go besides the exchange.
     pub reply: Option<Reply>,
-    /// W3C trace context, as it came.
+    /// W3C trace context, as it came; of a delivery that came without, its first attempt that was traced.
     pub trace: Vec<(String, String)>,
+    /// The span of its last attempt, where that was traced.
+    pub attempted: Option<Parent>,
     /// The dead id that this message overrides.
     pub replay: Option<String>,
     /// The attempts behind it, for a store that forgot them.
@@ -144,6 +148,7 @@ impl Envelope {
                     bounded(properties, name).map(|value| ((*name).to_owned(), value.to_owned()))
                 })
                 .collect(),
+            attempted: bounded(properties, ATTEMPTED).filter(|_| internal).and_then(Parent::read),
             replay: bounded(properties, REPLAY).map(str::to_owned),
             remembered: if internal { read_history(properties) } else { History::default() },
             alone: internal && properties.header(ALONE).is_some(),
@@ -157,6 +162,20 @@ impl Envelope {
             due: read_due(properties),
             label: read_label(properties).filter(|_| internal),
         }
+    }
+
+    /// The span that an attempt continues.
+    pub fn context(&self) -> Option<Context> {
+        Context::read(&self.trace)
+    }
+
+    /// Remembers that it is being attempted under this span. Whoever named none that can be read gets
+    /// this one, so that all attempts are in one trace.
+    pub fn remember_attempt(&mut self, span: &Context) {
+        if self.context().is_none() {
+            self.trace = span.headers().map(|(name, value)| (name.to_owned(), value)).collect();
+        }
+        self.attempted = Some(span.parent);
     }
 
     /// The envelope of delivery `index` of a job with several.
@@ -193,6 +212,9 @@ impl Envelope {
         }
         if self.crashes > 0 {
             properties.set_header(CRASHES, self.crashes.to_string());
+        }
+        if let Some(span) = self.attempted {
+            properties.set_header(ATTEMPTED, span.to_string());
         }
         if let Some(text) = self.trail.written() {
             properties.set_header(HISTORY, text);
@@ -394,6 +416,7 @@ mod tests {
                 published_at: Timestamp::from_millisecond(1_800_000_000_123).unwrap(),
                 reply: Some(Reply { queue: "answers".into(), correlation_id: Some("c".into()) }),
                 trace: vec![("traceparent".into(), "00-1-2-01".into())],
+                attempted: Some(Parent { trace: 1, span: 2, flags: 1 }),
                 replay: Some("d-1".into()),
                 remembered: History {
                     requests: 3,
@@ -421,13 +444,22 @@ mod tests {
     #[test]
     fn headers_of_nonsense_count_as_absent() {
         let mut properties = Properties::default();
-        for name in [REQUESTS, RETRIES, FIRST_ATTEMPT, UNRESOLVED, PUBLISHED_AT, DUE_AT, DUE_TO, DUE_ACCOUNT]
-        {
+        for name in [
+            REQUESTS,
+            RETRIES,
+            FIRST_ATTEMPT,
+            UNRESOLVED,
+            PUBLISHED_AT,
+            ATTEMPTED,
+            DUE_AT,
+            DUE_TO,
+            DUE_ACCOUNT,
+        ] {
             properties.set_header(name, "not a number");
         }
         let envelope = Envelope::read(&properties, now(), &Fixed);
         assert_eq!(envelope.remembered, History::default());
-        assert_eq!((envelope.crashes, envelope.due), (0, None));
+        assert_eq!((envelope.crashes, envelope.due, envelope.attempted), (0, None, None));
         assert_eq!(envelope.published_at, now());
     }
 
@@ -468,6 +500,7 @@ mod tests {
             COUNTED,
             CRASHES,
             HISTORY,
+            ATTEMPTED,
             OUTCOME,
             DUE_AT,
             DUE_TO,
@@ -494,6 +527,27 @@ mod tests {
         assert_eq!(name, message_name(&envelope.nth(0).write()));
         assert_ne!(name, message_name(&envelope.nth(1).write()));
         assert_eq!(message_name(&Properties::default()), None);
+    }
+
+    #[test]
+    fn an_attempt_is_remembered_and_the_producer_s_trace_is_kept() {
+        let span = |n| Context { parent: Parent { trace: 1, span: n, flags: 1 }, state: None };
+        let traced = |text: &str| {
+            let mut properties = Properties { message_id: Some("m".into()), ..Properties::default() };
+            properties.set_header("traceparent", text);
+            let mut envelope = Envelope::read(&properties, now(), &Fixed);
+            for n in [5, 6] {
+                envelope.remember_attempt(&span(n));
+            }
+            let again = Envelope::read(&envelope.write(), now(), &Fixed);
+            let parent = again.context().map(|context| context.parent);
+            // A letter is published again as a new message: it has no attempt behind it.
+            assert!(envelope.write_outside().header(ATTEMPTED).is_none());
+            (parent.map(|parent| parent.span), again.attempted.map(|span| span.span))
+        };
+        let producers = Parent { trace: 1, span: 3, flags: 1 }.to_string();
+        assert_eq!(traced(&producers), (Some(3), Some(6)));
+        assert_eq!(traced("nonsense"), (Some(5), Some(6)));
     }
 
     #[test]

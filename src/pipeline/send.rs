@@ -57,6 +57,11 @@ impl<T: AsRef<Delivery>> Cargo<T> {
         self.claimed.iter().map(|claimed| claimed.parcel.as_ref()).collect()
     }
 
+    /// What the worker keeps with each of them, in the same order.
+    pub fn parcels(&self) -> impl Iterator<Item = &T> {
+        self.claimed.iter().map(|claimed| &claimed.parcel)
+    }
+
     /// Whether an earlier attempt of one of them may have been taken. Such a one goes alone.
     pub fn after_unknown(&self) -> bool {
         self.claimed.iter().any(|claimed| claimed.claim.history.unresolved_ms.is_some())

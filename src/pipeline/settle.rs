@@ -17,6 +17,7 @@ use crate::config::RetryConfig;
 use crate::job::{AccountName, DeliveryId, Object, TransactionId};
 use crate::pipeline::claim::WINDOW_MARGIN;
 use crate::pipeline::envelope::{Envelope, HISTORY};
+use crate::pipeline::trace;
 use crate::ports::{Destination, History, LADDER_SECONDS, Outgoing, Place};
 use crate::providers::Repeat;
 use crate::verdict::{Acceptance, DeadReason, Fate, Outcome, Status};
@@ -279,12 +280,16 @@ impl Subject<'_> {
     }
 }
 
-/// The receipts of a delivery: for the exchange, and for the producer's own queue if it named one.
+/// The receipts of a delivery: for the exchange, and for the producer's own queue if it named one. They
+/// go on from its last attempt, where that was traced.
 pub fn receipts(subject: &Subject<'_>, outcome: &Outcome) -> Vec<Outgoing> {
     let body = Bytes::from(receipt_body(subject, outcome));
     let mut properties = subject.envelope.write_outside();
     properties.message_id = Some(format!("{}:receipt", dead_id(subject, outcome)));
     properties.reply_to = None;
+    if let Some(span) = subject.envelope.attempted {
+        properties.set_header(trace::PARENT, span.to_string());
+    }
     properties.timestamp = Timestamp::from_millisecond(outcome.settled_at_ms).ok();
     let routing_key =
         format!("{}.{}.{}", subject.account, subject.operation_label(), outcome.status.as_str());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use reqwest::Url;
+use reqwest::header::{HeaderName, HeaderValue};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
@@ -14,7 +15,9 @@ use crate::pipeline::claim::{self, Step};
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::send::{Cargo, Claimed};
 use crate::pipeline::settle::{self, Ending, Settlement, may_push_twice};
-use crate::ports::{Answer, Claim, Place, Purpose, Release, Sent};
+use crate::pipeline::trace::Context;
+use crate::ports::{Answer, Claim, Place, Purpose, Release, Sent, WireRequest};
+use crate::telemetry::{Call, Ended};
 use crate::verdict::{DeadReason, Fate, Outcome, Signal, Status};
 use crate::worker::account::{AccountState, Pass};
 use crate::worker::parcel::{Hand, Parcel};
@@ -85,7 +88,7 @@ impl Worker {
         sorted
     }
 
-    fn follow_claim(self: &Arc<Self>, parcel: Parcel, claim: Claim, shared: bool, sorted: &mut Sorted) {
+    fn follow_claim(self: &Arc<Self>, mut parcel: Parcel, claim: Claim, shared: bool, sorted: &mut Sorted) {
         let repeat = parcel.account.gateway().repeat(&parcel.delivery);
         let attempts = claim.history.requests;
         let settlement = match claim::step(&claim, &parcel.delivery, repeat, self.ports.clock.now()) {
@@ -97,7 +100,10 @@ impl Worker {
                 counted: false,
                 cause: "alone",
             },
-            Step::Send { within } => return sorted.ready.push(Claimed { parcel, claim, within }),
+            Step::Send { within } => {
+                parcel.begin_attempt(&self.manner.prefix, attempts);
+                return sorted.ready.push(Claimed { parcel, claim, within });
+            }
             Step::Expire => Settlement::End(Ending::unsent(Status::Expired, attempts)),
             Step::Bury(reason, detail) => Settlement::End(Ending::dead(reason, &detail, attempts)),
         };
@@ -283,7 +289,7 @@ impl Worker {
         pass: Pass,
     ) -> Attempted {
         let name = account.name();
-        let request = account.gateway().request(&cargo.deliveries());
+        let mut request = account.gateway().request(&cargo.deliveries());
         let host = cargo.deliveries().first().map(|delivery| account.gateway().warm_up_url(delivery));
         let started = Instant::now();
         let write_by = cargo.write_by(started, self.ports.clock.now());
@@ -299,9 +305,12 @@ impl Worker {
         if let Some(host) = &host {
             account.touch(host, started);
         }
+        let call = Call::start(cargo.parcels().map(|parcel| &parcel.attempt), &request);
+        carry_trace(&mut request, &call, &cargo);
         metrics::request_started(name);
         let sent = self.ports.wire.send(request, write_by).await;
         metrics::request_ended(name);
+        call.end(&sent);
         match sent {
             Sent::TooLate => {
                 let back = self.take_back(account, cargo, pass, host).await;
@@ -351,8 +360,23 @@ impl Worker {
             let release = Release { history: claim.history, signal: Signal::Neutral };
             // Without an answer the lease runs out by itself, and the attempt counts as unknown.
             let _ = self.store_surely(&parcel.hand, || self.ports.claims.release(&claim, release)).await;
+            parcel.attempt.end(Ended { outcome: "released", error: Some("too_late") });
             back.push(parcel);
         }
         back
+    }
+}
+
+/// Has the request say which span it belongs to: its own, or, where it has none and is of one delivery,
+/// the one that the delivery came with.
+fn carry_trace(request: &mut WireRequest, call: &Call, cargo: &Cargo<Parcel>) {
+    let mut parcels = cargo.parcels();
+    let lone = parcels.next().filter(|_| parcels.next().is_none());
+    let context = call.context().or_else(|| lone.and_then(|parcel| parcel.envelope.context()));
+    for (name, value) in context.iter().flat_map(Context::headers) {
+        // A context is read and written in letters that every header takes.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            request.headers.push((HeaderName::from_static(name), value));
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::pipeline::settle::{self, Ending, Subject};
 use crate::pipeline::suspect::is_suspect;
 use crate::ports::{Destination, Outgoing, Place};
 use crate::providers::{Planned, Unfit};
+use crate::telemetry::Attempt;
 use crate::verdict::DeadReason;
 use crate::worker::Worker;
 use crate::worker::account::AccountState;
@@ -131,7 +132,8 @@ impl Worker {
         delivery: Delivery,
         account: Arc<AccountState>,
     ) -> Parcel {
-        Parcel { hand, envelope, delivery, account, token: self.ports.chance.unique(), late: 0 }
+        let token = self.ports.chance.unique();
+        Parcel { hand, envelope, delivery, account, token, late: 0, attempt: Attempt::none() }
     }
 
     pub(super) async fn lead_parcel(self: Arc<Self>, parcel: Parcel) {

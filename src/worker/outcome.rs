@@ -15,7 +15,8 @@ use crate::pipeline::envelope::Envelope;
 use crate::pipeline::send::{Cargo, Claimed, until};
 use crate::pipeline::settle::{self, Ending, Settlement, Situation};
 use crate::ports::{Claim, Fenced, History, Pause, PauseCause, Release, Suspicion, WireAnswer};
-use crate::verdict::{Fate, Outcome, Signal, Status, Verdict};
+use crate::telemetry::Ended;
+use crate::verdict::{DeadReason, Fate, Outcome, Signal, Status, Verdict};
 use crate::worker::account::{AccountState, Pass};
 use crate::worker::parcel::Parcel;
 use crate::worker::{Errand, Worker};
@@ -179,6 +180,7 @@ impl Worker {
 
     /// Writes a settlement: its claim first, then what others see, then the ack.
     pub(super) async fn apply(&self, claimed: Claimed<Parcel>, settlement: Settlement, signal: Signal) {
+        let ended = told_of(&settlement);
         match settlement {
             Settlement::End(ending) => self.apply_end(&claimed, ending, signal).await,
             Settlement::Later { delay, history, alone, counted, cause } => {
@@ -186,6 +188,7 @@ impl Worker {
                 self.apply_later(&claimed, release, delay, Marks { alone, counted }, cause).await;
             }
         }
+        claimed.parcel.attempt.end(ended);
     }
 
     async fn apply_end(&self, claimed: &Claimed<Parcel>, ending: Ending, signal: Signal) {
@@ -289,6 +292,16 @@ impl Worker {
             tracing::info!(account = %account.name(), limit = line.name(), "the account is open again");
             self.tell_gate(account);
         }
+    }
+}
+
+/// What the trace of an attempt says of its end.
+fn told_of(settlement: &Settlement) -> Ended {
+    match settlement {
+        Settlement::End(ending) => {
+            Ended { outcome: ending.status.as_str(), error: ending.reason.map(DeadReason::as_str) }
+        }
+        Settlement::Later { cause, .. } => Ended { outcome: "retried", error: Some(cause) },
     }
 }
 

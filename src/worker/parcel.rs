@@ -12,6 +12,7 @@ use crate::pipeline::permit::Waiting;
 use crate::pipeline::settle::Subject;
 use crate::pipeline::{claim, classify};
 use crate::ports::{ClaimRequest, Message, Place, Properties, Purpose, Ticket};
+use crate::telemetry::{Attempt, Facts};
 use crate::worker::account::AccountState;
 use crate::worker::suspect::Watch;
 
@@ -63,12 +64,30 @@ pub struct Parcel {
     pub token: String,
     /// How often in a row its request missed its time.
     pub late: u32,
+    /// The trace of the attempt that is under way.
+    pub attempt: Attempt,
 }
 
 impl Parcel {
     /// The wish for a claim on it.
     pub fn wish(&self, purpose: Purpose) -> ClaimRequest {
         claim::request(&self.delivery, &self.envelope, purpose, &self.token)
+    }
+
+    /// Begins an attempt, after so many requests before it. What its messages say from now on goes on
+    /// from it.
+    pub fn begin_attempt(&mut self, prefix: &str, requests: u32) {
+        let facts = Facts {
+            prefix,
+            place: &self.hand.place,
+            envelope: &self.envelope,
+            delivery: &self.delivery,
+            requests,
+        };
+        self.attempt = Attempt::start(&facts);
+        if let Some(span) = self.attempt.context() {
+            self.envelope.remember_attempt(&span);
+        }
     }
 
     /// What its message says of it beside its body.

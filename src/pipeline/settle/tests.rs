@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::job::Class;
 use crate::pipeline::testing::{delivery, envelope};
+use crate::pipeline::trace::Parent;
 use crate::ports::Properties;
 
 const POLICY: RetryConfig = RetryConfig {
@@ -211,6 +212,34 @@ fn receipts_carry_every_field_of_the_contract() {
     });
     assert_eq!(body, expected);
     assert_eq!(receipts(&subject, &outcome(None)), sent, "done again after a crash it is the same");
+}
+
+#[test]
+fn receipts_go_on_from_the_last_attempt_and_letters_from_the_producer() {
+    let delivery = delivery("t-1", Class::Exempt);
+    let producers = Parent { trace: 1, span: 2, flags: 1 };
+    let attempt = Parent { span: 3, ..producers };
+    for attempted in [None, Some(attempt)] {
+        let mut envelope = envelope("m-1");
+        envelope.trace =
+            vec![("traceparent".into(), producers.to_string()), ("tracestate".into(), "a=1".into())];
+        envelope.attempted = attempted;
+        let subject = Subject {
+            account: &delivery.job.account,
+            operation: None,
+            id: Some(&delivery.id),
+            job_id: None,
+            envelope: &envelope,
+            meta: None,
+        };
+        let dead = outcome(Some(DeadReason::Rejected));
+        let receipt = receipts(&subject, &dead).remove(0).properties;
+        let parent = |properties: &Properties| properties.header("traceparent").and_then(Parent::read);
+        assert_eq!(parent(&receipt), Some(attempted.unwrap_or(producers)));
+        assert_eq!(receipt.header("tracestate"), Some("a=1"));
+        let letter = dead_letter(&subject, &dead, Bytes::new()).properties;
+        assert_eq!(parent(&letter), Some(producers));
+    }
 }
 
 #[test]
