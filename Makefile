@@ -43,7 +43,7 @@ picture: ## the pictures of the demo in the README, captured from a terminal; on
 check: ## format, lint, documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --all-targets --features otlp -- -D warnings
+	cargo clippy --locked --lib --bins --test traces --features otlp -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --manifest-path fuzz/Cargo.toml --no-default-features --target-dir target -- -D warnings

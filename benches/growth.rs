@@ -124,7 +124,8 @@ fn usual() -> Case {
 }
 
 async fn by_waiting() -> Vec<Figure> {
-    let many = std::env::var("PACELINE_BENCH_WAITING").map_or(1_000_000, |text| text.parse().expect("a number"));
+    let many =
+        std::env::var("PACELINE_BENCH_WAITING").map_or(1_000_000, |text| text.parse().expect("a number"));
     let few = run_few().await;
     eprintln!("{FEW} waiting: {few:.0} jobs/s");
     let mut figures = vec![Figure::told(format!("{FEW} jobs waiting: jobs a second"), format!("{few:.0}"))];
@@ -132,7 +133,10 @@ async fn by_waiting() -> Vec<Figure> {
         let seen = run_case(Case { waiting, ..usual() }).await;
         eprintln!("{waiting} waiting: {}", line(&seen));
         let left = seen.rate / few;
-        figures.push(Figure::told(format!("{waiting} jobs waiting: jobs a second"), format!("{:.0}", seen.rate)));
+        figures.push(Figure::told(
+            format!("{waiting} jobs waiting: jobs a second"),
+            format!("{:.0}", seen.rate),
+        ));
         figures.push(Figure::bound(
             format!("  against {FEW} waiting"),
             format!("{left:.2}"),
@@ -187,8 +191,7 @@ async fn run_case(case: Case) -> Seen {
         world.launch_worker().await;
     }
     wait_for(&sink, case.worked_off).await;
-    let workers: Vec<String> =
-        world.workers.iter().map(|worker| format!("/proc/{}", worker.pid())).collect();
+    let workers: Vec<String> = world.workers.iter().map(|worker| format!("/proc/{}", worker.pid())).collect();
     let used: f64 = workers.iter().map(|worker| processor_time(worker).as_secs_f64()).sum();
     let arrivals = sink.arrivals();
     let peak_kib = workers.iter().filter_map(|worker| memory(worker)).max().unwrap_or_default();

@@ -79,7 +79,10 @@ fn delivery() -> Delivery {
 }
 
 fn properties() -> Properties {
-    Properties { message_id: Some("0b5b9a4e-5d0c-4b3e-9d51-1f2f3a4b5c6d".to_owned()), ..Properties::default() }
+    Properties {
+        message_id: Some("0b5b9a4e-5d0c-4b3e-9d51-1f2f3a4b5c6d".to_owned()),
+        ..Properties::default()
+    }
 }
 
 fn envelope() -> Envelope {
@@ -132,7 +135,8 @@ fn build_request(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn judge_answer(bencher: Bencher<'_, '_>) {
     let (gateway, delivery) = (gateway(), delivery());
-    let body = br#"{"status_code":200,"status_message":"OK","response":{"Messages":["AAAA-AAAAAAAA-AAAAAAAA"]}}"#;
+    let body =
+        br#"{"status_code":200,"status_message":"OK","response":{"Messages":["AAAA-AAAAAAAA-AAAAAAAA"]}}"#;
     let answer = WireAnswer::Response { status: 200, headers: Vec::new(), body: Bytes::from_static(body) };
     bencher.bench(|| gateway.verdict(black_box(&[&delivery]), &answer, false));
 }

@@ -208,7 +208,8 @@ fn broker_process(world: &World) -> String {
 
 async fn store_process(world: &World) -> String {
     let mut connection = world.redis.connection().await;
-    let told: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.expect("its answer");
+    let told: String =
+        redis::cmd("INFO").arg("server").query_async(&mut connection).await.expect("its answer");
     let id = told.lines().find_map(|line| line.strip_prefix("process_id:")).expect("its process");
     format!("/proc/{}", id.trim())
 }

@@ -199,11 +199,7 @@ struct SignIn {
     token: String,
 }
 
-async fn sign_in(
-    State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
-    body: Body<SignIn>,
-) -> Response {
+async fn sign_in(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body<SignIn>) -> Response {
     if !guard::is_own(&headers) {
         return guard::foreign();
     }

@@ -321,10 +321,14 @@ async fn done(
         Wish::Show { id } => {
             let found =
                 letters::find(&*shelf, &id, watcher, stop).await.map_err(|error| error.to_string())?;
-            let absent = if stop.is_cancelled() { "stopped" } else { "there is no such dead letter any more" };
+            let absent =
+                if stop.is_cancelled() { "stopped" } else { "there is no such dead letter any more" };
             let letter = found.ok_or(absent)?;
             if letter.body.len() > MOST_SHOWN {
-                return Err(format!("its body has {} bytes: see it with paceline dead show {id}", letter.body.len()));
+                return Err(format!(
+                    "its body has {} bytes: see it with paceline dead show {id}",
+                    letter.body.len()
+                ));
             }
             Ok(json!(letters::masked(&letter)))
         }
@@ -346,12 +350,10 @@ async fn done(
             let path = folder.join(format!("paceline-dead-{}-{id}.jsonl", now.strftime("%Y%m%dT%H%M%SZ")));
             let mut kept = Beside(Kept::at(&path));
             let dropped = letters::drop_letters(&*shelf, &wanted.filter(now), &mut kept, watcher, stop).await;
-            dropped
-                .map(|done| letters::drop_json(&done, &path))
-                .map_err(|error| match path.exists() {
-                    true => format!("{error}; what was dropped until then is in {}", path.display()),
-                    false => error.to_string(),
-                })
+            dropped.map(|done| letters::drop_json(&done, &path)).map_err(|error| match path.exists() {
+                true => format!("{error}; what was dropped until then is in {}", path.display()),
+                false => error.to_string(),
+            })
         }
     }
 }

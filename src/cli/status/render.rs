@@ -25,7 +25,10 @@ pub(super) fn text(picture: &Picture) -> String {
         notes.push("? no worker told of what waits there: are workers running?".to_owned());
     }
     if let Some(dead) = picture.dead.filter(|dead| *dead > 0) {
-        notes.push(format!("! {} dead letters wait for a person: paceline dead list tells whose and why", grouped(dead)));
+        notes.push(format!(
+            "! {} dead letters wait for a person: paceline dead list tells whose and why",
+            grouped(dead)
+        ));
     }
     notes.extend(picture.problems.iter().map(|problem| format!("! {problem}")));
     let mut text = head(picture);
