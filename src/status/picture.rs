@@ -146,6 +146,19 @@ pub(super) fn pause(of_account: Option<Pause>, of_pool: Option<Pause>) -> Option
     }
 }
 
+impl AccountPicture {
+    /// All its lanes, that of its jobs first.
+    pub fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        std::iter::once(&self.jobs).chain(self.limits.iter().flat_map(|limit| &limit.lanes))
+    }
+
+    /// Whether something waits, and no worker told of anything.
+    pub fn is_unseen(&self) -> bool {
+        self.lanes().any(|lane| lane.waiting.is_some_and(|waiting| waiting > 0))
+            && self.lanes().all(|lane| lane.age.is_none())
+    }
+}
+
 impl LimitPicture {
     /// Whether there is anything to say of it.
     pub fn matters(&self) -> bool {

@@ -138,7 +138,7 @@ async fn an_incident_among_many_accounts_is_seen_at_a_glance() {
     world.set_environment(vec![("PACELINE__ADMIN__CONSOLE", TOKEN)]);
     world.start_worker().await;
     // The provider refuses the credential of shop from now on.
-    world.provider.set_faults(FaultPlan::parse(&["pushwoosh:401"]).expect("a plan"));
+    world.provider.set_faults(FaultPlan::parse(&["pushwoosh:401@100%"]).expect("a plan"));
     let jobs: Vec<Value> = (0..40).map(|n| counted_job(&format!("c-{n}"), "high")).collect();
     world.publish(&jobs).await;
 

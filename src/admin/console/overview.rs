@@ -61,7 +61,7 @@ pub(super) fn remember(history: &mut History, picture: &Picture) {
     mark(!picture.broker, "broker".to_owned());
     mark(!picture.store, "store".to_owned());
     for account in &picture.accounts {
-        mark(is_unseen(account), named(account, None, "unseen"));
+        mark(account.is_unseen(), named(account, None, "unseen"));
         mark(is_slow(account), named(account, None, "slow"));
         for limit in &account.limits {
             if let Some(pause) = limit.pause {
@@ -128,7 +128,7 @@ fn notes(account: &AccountPicture, history: &History, now: Timestamp) -> Vec<Not
     }
     let since = history.since(&named(account, None, "unseen"));
     if since.is_some_and(|since| elapsed(since, now) >= UNSEEN) {
-        let waiting: u64 = lanes(account).filter_map(|lane| lane.waiting).sum();
+        let waiting: u64 = account.lanes().filter_map(|lane| lane.waiting).sum();
         let text = format!("{} wait, and no worker tells of them", grouped(waiting));
         let remedy = "is a worker with this account running, and connected to the broker? (/readyz)";
         notes.push(noted("unseen", text, remedy.to_owned(), since));
@@ -148,7 +148,7 @@ fn of_pause(account: &AccountPicture, limit: &LimitPicture, pause: Pause, histor
 }
 
 fn of_slowness(account: &AccountPicture, since: Option<Since>) -> Note {
-    let oldest = lanes(account).filter_map(|lane| lane.age).max();
+    let oldest = account.lanes().filter_map(|lane| lane.age).max();
     let drain = account.limits.iter().filter_map(time_to_drain).max();
     let oldest = oldest.map(|age| format!("the oldest has waited for {}", short(age)));
     let drain = drain.map(|time| format!("what waits takes {} to send", short(time)));
@@ -167,22 +167,12 @@ fn elapsed(since: Since, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since.at)).unwrap_or_default()
 }
 
-fn lanes(account: &AccountPicture) -> impl Iterator<Item = &Lane> {
-    std::iter::once(&account.jobs).chain(account.limits.iter().flat_map(|limit| &limit.lanes))
-}
-
 fn is_unknown(account: &AccountPicture) -> bool {
-    lanes(account).any(|lane| lane.waiting.is_none()) || account.limits.iter().any(|l| l.usage.is_none())
-}
-
-/// Something waits and no worker told of it.
-fn is_unseen(account: &AccountPicture) -> bool {
-    lanes(account).any(|lane| lane.waiting.is_some_and(|waiting| waiting > 0))
-        && lanes(account).all(|lane| lane.age.is_none())
+    account.lanes().any(|lane| lane.waiting.is_none()) || account.limits.iter().any(|l| l.usage.is_none())
 }
 
 fn is_slow(account: &AccountPicture) -> bool {
-    lanes(account).filter_map(|lane| lane.age).any(|age| age > SLOW)
+    account.lanes().filter_map(|lane| lane.age).any(|age| age > SLOW)
         || account.limits.iter().filter_map(time_to_drain).any(|time| time > SLOW)
 }
 

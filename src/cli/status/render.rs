@@ -20,8 +20,7 @@ pub(super) fn text(picture: &Picture) -> String {
             |limit: &LimitPicture| Some(pause_note(&account.name, limit.name.as_deref(), limit.pause?));
         notes.extend(limits.filter_map(note));
     }
-    let unknown = picture.accounts.iter().any(|account| lanes(account).any(is_unseen));
-    if unknown && picture.store {
+    if picture.accounts.iter().any(AccountPicture::is_unseen) && picture.store {
         notes.push("? no worker told of what waits there: are workers running?".to_owned());
     }
     if let Some(dead) = picture.dead.filter(|dead| *dead > 0) {
@@ -126,14 +125,6 @@ fn cell(lane: &Lane) -> String {
         (Some(waiting), Some(age)) => format!("{} {}", grouped(waiting), short(age)),
         (Some(waiting), None) => format!("{} ?", grouped(waiting)),
     }
-}
-
-fn lanes(account: &AccountPicture) -> impl Iterator<Item = &Lane> {
-    std::iter::once(&account.jobs).chain(account.limits.iter().flat_map(|limit| &limit.lanes))
-}
-
-fn is_unseen(lane: &Lane) -> bool {
-    lane.waiting.is_some_and(|waiting| waiting > 0) && lane.age.is_none()
 }
 
 /// For programs: one line.

@@ -85,7 +85,6 @@ news     10000/min                     812 (8%)   0.1s  -     12 30s  -       - 
          campaigns 10/s 100/min 6000/h  3 (3%)     0.1s        -       -       -            -     -
 shop     600/min                       594 (99%)  0.1s  7 3s  -       2 1s  5,711 9m12s  20 ?  9m31s
 ! news is paused (throttled) for 42s more: the provider asked for it. Does somebody else use this credential, or is the limit set too high?
-? no worker told of what waits there: are workers running?
 ! 1,203 dead letters wait for a person: paceline dead list tells whose and why
 ";
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -114,6 +113,19 @@ fn what_can_not_be_asked_is_said_and_the_rest_shown() {
     let shop = text.lines().find(|line| line.starts_with("shop")).unwrap();
     assert_eq!(shop.split_whitespace().collect::<Vec<_>>()[1..5], ["600/min", "?", "?", "?"], "{text}");
     assert!(!text.contains("are workers running"), "{text}");
+}
+
+#[test]
+fn work_that_no_worker_tells_of_raises_the_question() {
+    let mut silent = picture();
+    let question = "? no worker told of what waits there: are workers running?";
+    assert!(!text(&silent).contains(question), "one lane of many was only not told of yet");
+    let shop = &mut silent.accounts[1];
+    shop.jobs.age = None;
+    shop.limits.iter_mut().flat_map(|limit| &mut limit.lanes).for_each(|lane| lane.age = None);
+    assert!(text(&silent).contains(question));
+    silent.store = false;
+    assert!(!text(&silent).contains(question), "it is known why");
 }
 
 #[test]
