@@ -21,6 +21,12 @@ pub const MAX_ID_CHARS: usize = 128;
 /// A JSON object whose members keep the order in which they were written.
 pub type Object = Map<String, Value>;
 
+/// The JSON text of what is made of texts, numbers and JSON values.
+pub(crate) fn json_of(value: &impl Serialize) -> Vec<u8> {
+    // Only maps with keys that are no texts, and writers that fail, have none; neither is here.
+    serde_json::to_vec(value).expect("texts, numbers and JSON values always have a JSON text")
+}
+
 /// Why a text can't be an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {

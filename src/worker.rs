@@ -288,8 +288,11 @@ impl Worker {
         tickets: Vec<Arc<dyn Ticket>>,
         work: impl Future<Output = ()> + Send + 'static,
     ) {
+        // Apart, since a task that took it in would hold its place twice: as what it was given, and as
+        // what it awaits.
+        let work = Box::pin(AssertUnwindSafe(work).catch_unwind());
         self.tasks.spawn(async move {
-            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            if work.await.is_err() {
                 tracing::error!(
                     messages = tickets.len(),
                     "handling panicked; the messages go back to their queue"

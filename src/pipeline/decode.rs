@@ -4,11 +4,12 @@
 //! types, lengths and field names, never contents.
 
 use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use crate::job::{
-    AccountName, DeliveryId, Finding, Job, MAX_JOB_BYTES, Object, Priority, TransactionId, type_name,
+    AccountName, DeliveryId, Finding, Job, MAX_JOB_BYTES, Object, Priority, TransactionId, json_of, type_name,
 };
 
 const SOURCE: &str = "paceline job format";
@@ -312,22 +313,35 @@ fn raw_members(text: &str) -> Option<Vec<(String, &RawValue)>> {
     serde_json::from_str::<Members<'_>>(text).ok().map(|members| members.0)
 }
 
+/// A job as it is written; borrowed, because a payload may be large.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    transaction_id: &'a str,
+    account: &'a str,
+    operation: &'a str,
+    payload: &'a Object,
+    priority: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a Object>,
+}
+
 /// A job as the body of a message; reading it again gives the same job.
 pub fn encode(job: &Job) -> Vec<u8> {
-    let mut members = Map::new();
-    members.insert("transactionId".into(), job.transaction_id.as_str().into());
-    members.insert("account".into(), job.account.as_str().into());
-    members.insert("operation".into(), job.operation.as_str().into());
-    members.insert("payload".into(), Value::Object(job.payload.clone()));
-    members.insert("priority".into(), job.priority.as_str().into());
-    let times = [("notBefore", job.not_before), ("expiresAt", job.expires_at)];
-    for (name, time) in times.into_iter().filter_map(|(name, time)| time.map(|time| (name, time))) {
-        members.insert(name.into(), time.to_string().into());
-    }
-    if let Some(meta) = &job.meta {
-        members.insert("meta".into(), Value::Object(meta.clone()));
-    }
-    Value::Object(members).to_string().into_bytes()
+    json_of(&Written {
+        transaction_id: job.transaction_id.as_str(),
+        account: job.account.as_str(),
+        operation: &job.operation,
+        payload: &job.payload,
+        priority: job.priority.as_str(),
+        not_before: job.not_before.map(|time| time.to_string()),
+        expires_at: job.expires_at.map(|time| time.to_string()),
+        meta: job.meta.as_ref(),
+    })
 }
 
 /// The delivery id that a receipt of an unreadable job carries: the job's, where it is known.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::backoff;
 use crate::config::RetryConfig;
-use crate::job::{AccountName, DeliveryId, Object, TransactionId};
+use crate::job::{AccountName, DeliveryId, Object, TransactionId, json_of};
 use crate::pipeline::claim::WINDOW_MARGIN;
 use crate::pipeline::envelope::{Envelope, HISTORY};
 use crate::pipeline::trace;
@@ -344,7 +344,7 @@ fn receipt_body(subject: &Subject<'_>, outcome: &Outcome) -> Vec<u8> {
         settled_at: Timestamp::from_millisecond(outcome.settled_at_ms).ok().map(|at| at.to_string()),
         meta: subject.meta,
     };
-    serde_json::to_vec(&body).expect("texts, numbers and JSON values always have a JSON text") // hence can't fail
+    json_of(&body)
 }
 
 /// The dead letter of a delivery with the given body.

@@ -271,7 +271,7 @@ impl Worker {
                 let delay = Duration::from_secs(1);
                 let later =
                     Settlement::Later { delay, history, alone: false, counted: true, cause: "counted" };
-                self.apply(*claimed, later, Signal::Neutral).await;
+                Box::pin(self.apply(*claimed, later, Signal::Neutral)).await;
                 Attempted::default()
             }
         }
@@ -299,7 +299,7 @@ impl Worker {
         if started >= write_by {
             // Most likely on the way to the store, which says nothing of the provider.
             metrics::write_too_late(name);
-            let back = self.release_all(cargo.into_claimed()).await;
+            let back = Box::pin(self.release_all(cargo.into_claimed())).await;
             return Attempted { back, ..Attempted::default() };
         }
         if let Some(host) = &host {
@@ -313,7 +313,7 @@ impl Worker {
         call.end(&sent);
         match sent {
             Sent::TooLate => {
-                let back = self.take_back(account, cargo, pass, host).await;
+                let back = Box::pin(self.take_back(account, cargo, pass, host)).await;
                 Attempted { back, ..Attempted::default() }
             }
             Sent::Answer(answer) => {

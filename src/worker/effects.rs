@@ -151,17 +151,18 @@ impl Worker {
         }
     }
 
-    /// The visible effects of an end, in order: dead letter, receipts. Returns whether all are safe.
+    /// The visible effects of an end, in order: dead letter with this body, receipts. Returns whether all
+    /// are safe.
     pub(super) async fn write_end(
         &self,
         hand: &Hand,
         subject: &Subject<'_>,
         outcome: &Outcome,
-        body: Bytes,
+        body: impl FnOnce() -> Bytes + Send,
         priority: Option<Priority>,
     ) -> bool {
         if outcome.status == Status::Dead
-            && !self.publish_surely(hand, settle::dead_letter(subject, outcome, body)).await
+            && !self.publish_surely(hand, settle::dead_letter(subject, outcome, body())).await
         {
             return false;
         }
@@ -186,17 +187,17 @@ impl Worker {
         let envelope = without_our_reply(envelope, &self.manner.prefix);
         let subject =
             Subject { account, operation: None, id: None, job_id: None, envelope: &envelope, meta: None };
-        let safe = self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, None).await;
+        let safe = self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), || body, None).await;
         self.ack_if(safe, hand).await;
     }
 
     /// The effects of an end, then the ack.
     pub(super) async fn finish(&self, parcel: &Parcel, outcome: &Outcome) {
         let priority = Some(parcel.delivery.job.priority);
-        if self.write_end(&parcel.hand, &parcel.subject(), outcome, parcel.body(), priority).await {
+        if self.write_end(&parcel.hand, &parcel.subject(), outcome, || parcel.body(), priority).await {
             self.ack_if(true, &parcel.hand).await;
         } else {
-            self.come_again(parcel).await;
+            Box::pin(self.come_again(parcel)).await;
         }
     }
 
@@ -221,7 +222,7 @@ impl Worker {
         signal: Signal,
     ) {
         let priority = Some(parcel.delivery.job.priority);
-        if !self.write_end(&parcel.hand, &parcel.subject(), outcome, parcel.body(), priority).await {
+        if !self.write_end(&parcel.hand, &parcel.subject(), outcome, || parcel.body(), priority).await {
             return self.come_again(parcel).await;
         }
         let told = &outcome.acceptance;

@@ -12,7 +12,7 @@ use crate::pipeline::decode::{self, Fragments};
 use crate::pipeline::envelope::{Due, Envelope, carried_crashes, was_given_back};
 use crate::pipeline::settle::{self, Ending, Subject};
 use crate::pipeline::suspect::is_suspect;
-use crate::ports::{Destination, Outgoing, Place};
+use crate::ports::{Claim, Destination, Outgoing, Place};
 use crate::providers::{Planned, Unfit};
 use crate::telemetry::Attempt;
 use crate::verdict::DeadReason;
@@ -35,9 +35,12 @@ pub(super) enum Unpacked {
 
 impl Worker {
     /// Takes a message that the broker gave out.
+    ///
+    /// From here to the request, what is rare is boxed: else each message in hand would have room for the
+    /// largest of its ways, and be moved with it.
     pub(super) async fn admit(self: Arc<Self>, hand: Hand) {
         if is_suspect(hand.redeliveries, carried_crashes(&hand.properties)) {
-            return self.handle_suspect(hand).await;
+            return Box::pin(self.handle_suspect(hand)).await;
         }
         self.take_up(hand).await;
     }
@@ -92,7 +95,7 @@ impl Worker {
                 tracing::error!(place = ?hand.place, "a message of an account that is not configured is left alone");
             }
             Unpacked::Invalid { account, envelope, findings, fragments } => {
-                self.bury_invalid(&hand, &account, &envelope, &findings, &fragments).await;
+                Box::pin(self.bury_invalid(&hand, &account, &envelope, &findings, &fragments)).await;
             }
             Unpacked::Pieces { account, envelope, planned } => {
                 self.lead_pieces(hand, account, envelope, planned).await
@@ -108,14 +111,14 @@ impl Worker {
         mut planned: Planned,
     ) {
         if planned.len() > 1 {
-            return self.split(hand, account, envelope, planned).await;
+            return Box::pin(self.split(hand, account, envelope, planned)).await;
         }
         // `classify::plan` refuses an empty plan.
         match planned.pop() {
             None => {}
             Some(Err(unfit)) => {
                 let body = decode::mask_credentials(&hand.body).into();
-                let safe = self.bury_unfit(&hand, &envelope, &unfit, body).await;
+                let safe = Box::pin(self.bury_unfit(&hand, &envelope, &unfit, body)).await;
                 self.ack_if(safe, &hand).await;
             }
             Some(Ok(delivery)) => {
@@ -140,13 +143,12 @@ impl Worker {
         if let Some(outcome) = parcel.envelope.outcome.clone() {
             // Known before its message came here.
             let repeat = parcel.account.gateway().repeat(&parcel.delivery);
-            return self
-                .end_without_request(&parcel, |claim| settle::known(&outcome, &claim.history, repeat))
-                .await;
+            let known = |claim: &Claim| settle::known(&outcome, &claim.history, repeat);
+            return Box::pin(self.end_without_request(&parcel, known)).await;
         }
         match self.route(&parcel, 1) {
-            Route::Expired => self.expire(parcel).await,
-            Route::Wait => self.enqueue(parcel).await,
+            Route::Expired => Box::pin(self.expire(parcel)).await,
+            Route::Wait => Box::pin(self.enqueue(parcel)).await,
             Route::Send => self.deliver_exempt(parcel).await,
             Route::Later(..) | Route::Forward(_) => {
                 let safe = self.send_on(&parcel, 1).await;
@@ -231,7 +233,7 @@ impl Worker {
         };
         let ending = invalid(envelope, findings);
         let body = decode::mask_credentials(&hand.body).into();
-        let safe = self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, None).await;
+        let safe = self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), || body, None).await;
         self.ack_if(safe, hand).await;
     }
 
@@ -256,7 +258,7 @@ impl Worker {
         };
         let ending = invalid(envelope, &unfit.findings);
         let priority = Some(unfit.job.priority);
-        self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), body, priority).await
+        self.write_end(hand, &subject, &ending.at(self.ports.clock.now()), || body, priority).await
     }
 
     /// A delivery's message that comes to `to` at `at`, by the delay ladder.

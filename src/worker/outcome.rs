@@ -185,7 +185,8 @@ impl Worker {
             Settlement::End(ending) => self.apply_end(&claimed, ending, signal).await,
             Settlement::Later { delay, history, alone, counted, cause } => {
                 let release = Release { history, signal };
-                self.apply_later(&claimed, release, delay, Marks { alone, counted }, cause).await;
+                // Rare, and large: most deliveries end.
+                Box::pin(self.apply_later(&claimed, release, delay, Marks { alone, counted }, cause)).await;
             }
         }
         claimed.parcel.attempt.end(ended);
@@ -194,7 +195,7 @@ impl Worker {
     async fn apply_end(&self, claimed: &Claimed<Parcel>, ending: Ending, signal: Signal) {
         let outcome = ending.at(self.ports.clock.now());
         if outcome.status == Status::Delivered && claimed.parcel.reads() {
-            return self.finish_reading(&claimed.parcel, &claimed.claim, &outcome, signal).await;
+            return Box::pin(self.finish_reading(&claimed.parcel, &claimed.claim, &outcome, signal)).await;
         }
         self.write_outcome(&claimed.parcel, &claimed.claim, outcome, signal).await;
     }
@@ -210,7 +211,7 @@ impl Worker {
         match self.store_surely(&parcel.hand, || self.ports.claims.end(claim, &outcome, signal)).await {
             Some(Fenced(false)) => self.finish(parcel, &outcome).await,
             Some(Fenced(true)) => self.yield_to_new_holder(parcel).await,
-            None => self.carry_outcome(parcel, outcome).await,
+            None => Box::pin(self.carry_outcome(parcel, outcome)).await,
         }
     }
 
@@ -355,10 +356,11 @@ fn tell_answer(
     };
     let (class, result, milliseconds) = (class.as_str(), verdict.label(), took.as_secs_f64() * 1_000.0);
     match verdict {
-        Verdict::Accepted(_)
-        | Verdict::AcceptedBefore(_)
-        | Verdict::Refused { .. }
-        | Verdict::Partial { .. } => {
+        // Told again when its deliveries are settled.
+        Verdict::Accepted(_) | Verdict::AcceptedBefore(_) => {
+            tracing::debug!(account, operation, class, result, status, milliseconds, "answered");
+        }
+        Verdict::Refused { .. } | Verdict::Partial { .. } => {
             tracing::info!(account, operation, class, result, status, milliseconds, "answered");
         }
         Verdict::Throttled { .. } => {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Account;
 use super::signature::sign;
-use crate::job::Job;
+use crate::job::{Job, json_of};
 use crate::ports::WireRequest;
 use crate::providers::account::endpoint;
 
@@ -20,7 +20,7 @@ pub(super) fn send_push(account: &Account, job: &Job) -> WireRequest {
         method: reqwest::Method::POST,
         url: endpoint(&account.base_url, "v2/transaction/sendpush"),
         headers: Vec::new(),
-        body: Value::Object(body).to_string().into(),
+        body: json_of(&body).into(),
     }
 }
 

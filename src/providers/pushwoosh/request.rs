@@ -1,11 +1,12 @@
 //! Building requests.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::fields::NOTIFICATIONS;
 use super::fields::dates::whole_minutes;
 use super::{Account, conditions};
-use crate::job::{Delivery, DeliveryId, Job, Object};
+use crate::job::{Delivery, DeliveryId, Job, Object, json_of};
 use crate::ports::WireRequest;
 use crate::providers::account;
 use crate::providers::account::{CREDENTIALS, endpoint};
@@ -23,13 +24,18 @@ pub(super) fn create_message(account: &Account, deliveries: &[&Delivery]) -> Wir
     call(account, "createMessage", request)
 }
 
+#[derive(Serialize)]
+struct Call {
+    request: Object,
+}
+
 /// A call of the provider, of what stands inside `request`, `auth` included.
 pub(super) fn call(account: &Account, name: &str, request: Object) -> WireRequest {
     WireRequest {
         method: reqwest::Method::POST,
         url: endpoint(&account.base_url, &format!("json/1.3/{name}")),
         headers: Vec::new(),
-        body: json!({ "request": request }).to_string().into(),
+        body: json_of(&Call { request }).into(),
     }
 }
 
@@ -90,6 +96,8 @@ pub(super) fn warm_up_url(account: &Account) -> reqwest::Url {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::providers::Gateway;
     use crate::providers::pushwoosh::tests::{account, gateway, job};

@@ -76,17 +76,17 @@ pub(super) fn create_message(
 }
 
 /// What was sent with these deliveries. All of them may stand in any text of the answer.
-fn words_of<'a>(account: &'a Account, deliveries: &[&'a Delivery]) -> Words<'a> {
-    let mut words = Words::new(account.api_token.expose());
-    for delivery in deliveries {
-        let (list, envelope): (Vec<_>, Vec<_>) =
-            delivery.job.payload.iter().partition(|(name, _)| *name == NOTIFICATIONS.name);
-        let messages = list.into_iter().filter_map(|(_, list)| list.get(0)?.as_object());
-        messages.for_each(|message| words.add_message(message));
-        envelope.into_iter().for_each(|(_, value)| words.add_names(value));
-        words.add_name(delivery.id.as_str());
-    }
-    words.settled()
+fn words_of<'a>(account: &'a Account, deliveries: &'a [&'a Delivery]) -> Words<'a> {
+    Words::new(account.api_token.expose(), move |sent| {
+        for delivery in deliveries {
+            let (list, envelope): (Vec<_>, Vec<_>) =
+                delivery.job.payload.iter().partition(|(name, _)| *name == NOTIFICATIONS.name);
+            let messages = list.into_iter().filter_map(|(_, list)| list.get(0)?.as_object());
+            messages.for_each(|message| sent.add_message(message));
+            envelope.into_iter().for_each(|(_, value)| sent.add_names(value));
+            sent.add_name(delivery.id.as_str());
+        }
+    })
 }
 
 /// What was asked, as far as an answer's meaning depends on it.

@@ -91,7 +91,7 @@ impl Worker {
 
     async fn finish_unread(&self, hand: &Hand, subject: &Subject<'_>, outcome: &Outcome) {
         let body = decode::mask_credentials(&hand.body).into();
-        let safe = self.write_end(hand, subject, outcome, body, None).await;
+        let safe = self.write_end(hand, subject, outcome, || body, None).await;
         self.ack_if(safe, hand).await;
     }
 

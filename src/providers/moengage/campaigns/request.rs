@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::fields::{Word, day};
 use crate::config::Secret;
-use crate::job::{Job, Object};
+use crate::job::{Job, Object, json_of};
 use crate::ports::WireRequest;
 use crate::providers::account::endpoint;
 use crate::providers::moengage::Account;
@@ -44,7 +44,7 @@ fn call(account: &Account, method: Method, path: &str, body: Object) -> WireRequ
         method,
         url: endpoint(&account.campaigns_url, path),
         headers: vec![(AUTHORIZATION, hidden(&basic)), (WORKSPACE, hidden(&account.workspace_id))],
-        body: Value::Object(body).to_string().into(),
+        body: json_of(&body).into(),
     }
 }
 

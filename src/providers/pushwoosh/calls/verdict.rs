@@ -38,15 +38,15 @@ pub(super) fn judge(
 /// What was sent. The message's code is meant to be seen; what a producer may have put in freely is
 /// not.
 fn words_of<'a>(call: Call, token: &'a str, payload: &'a Object) -> Words<'a> {
-    let mut words = Words::new(token);
-    for (name, value) in payload {
-        if rules::is_documented(call, name) && name != "value" {
-            words.add_names(value);
-        } else {
-            words.add_data(value);
+    Words::new(token, move |sent| {
+        for (name, value) in payload {
+            if rules::is_documented(call, name) && name != "value" {
+                sent.add_names(value);
+            } else {
+                sent.add_data(value);
+            }
         }
-    }
-    words
+    })
 }
 
 /// What was asked, as far as an answer's meaning depends on it.

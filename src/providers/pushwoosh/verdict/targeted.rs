@@ -34,20 +34,19 @@ pub(in crate::providers::pushwoosh) fn create_targeted_message(
 
 /// What was sent. The filter's codes and names of tags are what an explanation has to name; what
 /// tags are compared with is data.
-fn words_of<'a>(account: &'a Account, delivery: &'a Delivery, sent: Option<&'a Filter>) -> Words<'a> {
-    let mut words = Words::new(account.api_token.expose());
-    words.add_message(&delivery.job.payload);
-    words.add_name(delivery.id.as_str());
-    if let Some(filter) = sent {
-        filter::codes(filter).chain(filter::tags(filter)).for_each(|name| words.add_name(name));
+fn words_of<'a>(account: &'a Account, delivery: &'a Delivery, filter: Option<&'a Filter>) -> Words<'a> {
+    Words::new(account.api_token.expose(), move |sent| {
+        sent.add_message(&delivery.job.payload);
+        sent.add_name(delivery.id.as_str());
+        let Some(filter) = filter else { return };
+        filter::codes(filter).chain(filter::tags(filter)).for_each(|name| sent.add_name(name));
         for value in filter::values(filter) {
             match value {
-                Scalar::Text(text) => words.add_data_text(text.as_str()),
-                Scalar::Number(number) => words.add_data_number(*number),
+                Scalar::Text(text) => sent.add_data_text(text.as_str()),
+                Scalar::Number(number) => sent.add_data_number(*number),
             }
         }
-    }
-    words.settled()
+    })
 }
 
 /// What was asked, as far as an answer's meaning depends on it.

@@ -4,6 +4,7 @@
 //! a tag named "Clicks per minute" is no rate limit.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use serde_json::Value;
 
@@ -35,19 +36,24 @@ const KNOWN: [&str; 10] = [
 ];
 
 /// What was sent, as an answer may repeat it.
+///
+/// Gathered when an answer is first found to say anything: most say nothing but that all is well.
 pub(in crate::providers::pushwoosh) struct Words<'a> {
     token: &'a str,
+    gather: Box<dyn Fn(&mut Sent<'a>) + 'a>,
+    sent: OnceCell<Sent<'a>>,
+}
+
+/// The texts of what was sent.
+#[derive(Default)]
+pub(in crate::providers::pushwoosh) struct Sent<'a> {
     /// Hidden from people, and no words of the provider's.
     data: Vec<Cow<'a, str>>,
     /// Meant to be seen, but no words of the provider's either.
     names: Vec<Cow<'a, str>>,
 }
 
-impl<'a> Words<'a> {
-    pub(in crate::providers::pushwoosh) const fn new(token: &'a str) -> Self {
-        Self { token, data: Vec::new(), names: Vec::new() }
-    }
-
+impl<'a> Sent<'a> {
     /// Adds a message: all of it is data but its identity and its date.
     pub(in crate::providers::pushwoosh) fn add_message(&mut self, message: &'a Object) {
         for (name, value) in message {
@@ -88,7 +94,7 @@ impl<'a> Words<'a> {
     }
 
     /// Forgets repetitions: many messages to many devices have much in common.
-    pub(in crate::providers::pushwoosh) fn settled(mut self) -> Self {
+    fn settled(mut self) -> Self {
         for list in [&mut self.data, &mut self.names] {
             list.sort_unstable();
             list.dedup();
@@ -104,10 +110,28 @@ impl<'a> Words<'a> {
             self.data.extend(long_number(&number.to_string()));
         }
     }
+}
+
+impl<'a> Words<'a> {
+    /// The words of what `gather` adds.
+    pub(in crate::providers::pushwoosh) fn new(token: &'a str, gather: impl Fn(&mut Sent<'a>) + 'a) -> Self {
+        Self { token, gather: Box::new(gather), sent: OnceCell::new() }
+    }
+
+    fn sent(&self) -> &Sent<'a> {
+        self.sent.get_or_init(|| {
+            let mut sent = Sent::default();
+            (self.gather)(&mut sent);
+            sent.settled()
+        })
+    }
 
     /// A text of the provider, fit for people: without our token and without the producer's data.
     pub(in crate::providers::pushwoosh) fn clean(&self, text: &str) -> String {
-        clean(text, std::iter::once(self.token).chain(self.data.iter().map(AsRef::as_ref)))
+        if text.len() < SHORTEST {
+            return clean(text, [self.token]);
+        }
+        clean(text, std::iter::once(self.token).chain(self.sent().data.iter().map(AsRef::as_ref)))
     }
 
     /// The code that the provider gives a message. What was sent may stand in it by chance, and a
@@ -130,7 +154,8 @@ impl<'a> Words<'a> {
         if KNOWN.contains(&judged.trim().trim_end_matches('.')) {
             return judged;
         }
-        let given = self.data.iter().chain(&self.names).map(|text| text.to_lowercase());
+        let Sent { data, names } = self.sent();
+        let given = data.iter().chain(names).map(|text| text.to_lowercase());
         let mut given: Vec<String> = given.filter(|text| judged.contains(text)).collect();
         // Longest first: a short one may be part of a longer one, whose rest would stay.
         given.sort_unstable_by_key(|text| std::cmp::Reverse(text.len()));
@@ -237,8 +262,7 @@ mod tests {
     fn a_producer_s_words_are_taken_out_before_judging() {
         let message =
             json!({"content": "Limit", "campaign": "Über", "transactionId": "Rate-Limit-1", "my_limits": 1});
-        let mut words = Words::new("token-of-the-shop");
-        words.add_message(object(&message));
+        let words = Words::new("token-of-the-shop", |sent| sent.add_message(object(&message)));
         for (text, expected) in [
             ("Campaign \"LIMIT\" not found", "campaign \"\u{fffd}\" not found"),
             ("rate-limit-1 is bad", "\u{fffd} is bad"),
@@ -250,8 +274,7 @@ mod tests {
         }
         assert!(words.speak_of_rate_limit("Requests limit exceeded"));
         assert!(!words.speak_of_rate_limit("limit not found"));
-        let mut devices = Words::new("token-of-the-shop");
-        devices.add_name("devices");
+        let devices = Words::new("token-of-the-shop", |sent| sent.add_name("devices"));
         assert!(!devices.speak_of_rate_limit("Devices list limit is 1000"), "a limit on content stays one");
     }
 
@@ -262,8 +285,7 @@ mod tests {
             "conditions": [["Customer", "EQ", 12345], ["Age", "GTE", 60]], "transactionId": "order-4711",
             "data": {"otp": 471999, "debt": -98765},
         });
-        let mut words = Words::new("token-of-the-shop");
-        words.add_message(object(&message));
+        let words = Words::new("token-of-the-shop", |sent| sent.add_message(object(&message)));
         for (text, expected) in [
             (r"bad Line one\nTAN 471123", "bad [hidden]"),
             ("bad TAN 471123 there", "bad [hidden] there"),
@@ -282,8 +304,7 @@ mod tests {
     #[test]
     fn codes_stay_whole() {
         let message = json!({"content": "1029", "title": "CODE"});
-        let mut words = Words::new("token-of-the-shop");
-        words.add_message(object(&message));
+        let words = Words::new("token-of-the-shop", |sent| sent.add_message(object(&message)));
         for (code, expected) in [
             ("97B0-C7473871-1029AE20", "97B0-C7473871-1029AE20"),
             ("CODE_NOT_AVAILABLE", "CODE_NOT_AVAILABLE"),
