@@ -96,14 +96,14 @@ fn decode(bencher: Bencher<'_, '_>, (notifications, devices): (usize, usize)) {
     bencher.counter(BytesCount::of_slice(&body)).bench(|| decode_body(black_box(&body)));
 }
 
-/// As decoding: what a lane or a delay queue is given.
+/// A fraction of decoding, since nothing is copied but the text: what a lane or a delay queue is given.
 #[divan::bench]
 fn write_again(bencher: Bencher<'_, '_>) {
     let job = job(1, 3);
     bencher.bench(|| encode(black_box(&job)));
 }
 
-/// Rules of the operation and the split into deliveries: about as much as decoding.
+/// Rules of the operation and the split into deliveries: about twice as much as decoding.
 #[divan::bench(args = [(1, 3), (1, 1_000), (1_000, 3)])]
 fn validate_and_plan(bencher: Bencher<'_, '_>, (notifications, devices): (usize, usize)) {
     let (gateway, job) = (gateway(), job(notifications, devices));
@@ -124,7 +124,7 @@ fn read_envelope(bencher: Bencher<'_, '_>) {
     bencher.bench(|| Envelope::read(black_box(&properties), Timestamp::UNIX_EPOCH, &Always));
 }
 
-/// As writing the job again: one copy of its members, one text.
+/// One copy of its members and one text: less than decoding.
 #[divan::bench]
 fn build_request(bencher: Bencher<'_, '_>) {
     let (gateway, delivery) = (gateway(), delivery());
@@ -141,7 +141,7 @@ fn judge_answer(bencher: Bencher<'_, '_>) {
     bencher.bench(|| gateway.verdict(black_box(&[&delivery]), &answer, false));
 }
 
-/// Two texts of times, one of a receipt: two or three microseconds.
+/// Two texts of times, one of a receipt: about a microsecond.
 #[divan::bench]
 fn write_receipt(bencher: Bencher<'_, '_>) {
     let (delivery, envelope, account) = (delivery(), envelope(), account());
@@ -159,7 +159,7 @@ fn write_receipt(bencher: Bencher<'_, '_>) {
     bencher.bench(|| settle::receipts(black_box(&subject), &outcome));
 }
 
-/// By the character: about a microsecond for a condition.
+/// By the character: less than a microsecond for a condition.
 #[divan::bench(args = [1, 50])]
 fn parse_filter(bencher: Bencher<'_, '_>, conditions: usize) {
     let one = r#"T("City", EQ, "Berlin") + T("Level", GTE, 5)"#;
@@ -193,7 +193,7 @@ impl Waiting for Standing {
     }
 }
 
-/// What a permit carries, chosen from a full lane: by the delivery carried, some hundred nanoseconds.
+/// What a permit carries, chosen from a full lane: by the delivery carried, about a hundred nanoseconds.
 #[divan::bench(args = [1, 100])]
 fn fill_permit(bencher: Bencher<'_, '_>, carried: usize) {
     let weights = Weights { lower_every: 10, normal_per_low: 4 };
