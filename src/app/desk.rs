@@ -1,6 +1,6 @@
 //! What the console asks for: always of the present configuration.
 
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
@@ -12,13 +12,16 @@ use crate::config::{Account, Config};
 use crate::ports::{DeadLetters, Outgoing, PublishError, Publisher, Store};
 use crate::status::{Left, Picture, Wish, fulfil, left_of};
 
+/// A store, and the configuration that it is of.
+type KnownStore = Option<(Arc<Config>, Arc<dyn Store>)>;
+
 /// The console's view of broker and store, by connections of its own.
 pub(super) struct ConsoleDesk {
     present: watch::Receiver<Present>,
     /// Made when they are first asked for, and again for each configuration.
     standing: Mutex<Option<(Arc<Config>, Onlookers)>>,
     /// The store among them: whoever pauses an account must not wait for a look at a broker that is away.
-    store: StdMutex<Option<(Arc<Config>, Arc<dyn Store>)>>,
+    store: StdMutex<KnownStore>,
 }
 
 impl ConsoleDesk {
@@ -51,7 +54,7 @@ impl ConsoleDesk {
         Ok(self.connected(&mut standing, config).await?.store().clone())
     }
 
-    fn known_store(&self) -> std::sync::MutexGuard<'_, Option<(Arc<Config>, Arc<dyn Store>)>> {
+    fn known_store(&self) -> MutexGuard<'_, KnownStore> {
         // Nothing panics while it is held.
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::history::{History, Since};
 use crate::numbers::{grouped, short};
 use crate::ports::Pause;
-use crate::status::{self, AccountPicture, Drain, Lane, LimitPicture, Picture, advice};
+use crate::status::{self, AccountPicture, Drain, LimitPicture, Picture, advice};
 
 /// What waits for longer than this, or takes longer to send, is slow.
 const SLOW: Duration = Duration::from_secs(5 * 60);
@@ -187,6 +187,7 @@ fn time_to_drain(limit: &LimitPicture) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::ports::{PauseCause, Usage, Window};
+    use crate::status::Lane;
 
     fn lane(waiting: Option<u64>, age: Option<u64>) -> Lane {
         Lane { label: "high".into(), waiting, age: age.map(Duration::from_secs) }
