@@ -65,31 +65,28 @@ feed &
 pids="$! $pids"
 seen "work is under way" "$(now)" 'shop +600/min +[1-9]' $bin status
 
-echo
-echo "1. a credential is revoked: the provider answers 401 to everything of shop"
-faults '"pushwoosh:401@100%"'
-began=$(now)
-seen "status tells cause and remedy" "$began" 'shop is paused \(credentials\).*Mend them' $bin status
-tell "$ " paceline status
-tell "" "$(cat "$folder/seen")"
-seen "the console tells cause and remedy" "$began" '"health":"paused".*paused \(credentials\).*Mend them' console overview
-echo "  remedy: the credential works again"
-faults ''
-mended=$(now)
-seen "the account goes on" "$mended" 'goes on' goes_on
+# incident WHAT FAULT CAUSE REMEDY: lets everything of shop fail, waits until it is told why and what to do,
+# mends it, and waits until the account goes on. CAUSE and what is to be read behind it as a pattern.
+incident() {
+    echo
+    echo "$1"
+    faults "\"pushwoosh:$2@100%\""
+    local began mended
+    began=$(now)
+    seen "status tells cause and remedy" "$began" "shop is paused \\($3" $bin status
+    tell "$ " paceline status
+    tell "" "$(cat "$folder/seen")"
+    seen "the console tells cause and remedy" "$began" "\"health\":\"paused\".*paused \\($3" console overview
+    echo "  remedy: $4"
+    faults ''
+    mended=$(now)
+    seen "the account goes on" "$mended" 'goes on' goes_on
+}
 
-echo
-echo "2. an outage: the provider answers 503 to everything of shop"
-faults '"pushwoosh:503@100%"'
-began=$(now)
-seen "status tells cause and remedy" "$began" 'shop is paused \(circuit\).*goes on by itself' $bin status
-tell "$ " paceline status
-tell "" "$(cat "$folder/seen")"
-seen "the console tells cause and remedy" "$began" '"health":"paused".*paused \(circuit\).*goes on by itself' console overview
-echo "  remedy: none of ours; the provider is back"
-faults ''
-mended=$(now)
-seen "the account goes on" "$mended" 'goes on' goes_on
+incident "1. a credential is revoked: the provider answers 401 to everything of shop" 401 \
+    'credentials\).*Mend them' "the credential works again"
+incident "2. an outage: the provider answers 503 to everything of shop" 503 \
+    'circuit\).*goes on by itself' "none of ours; the provider is back"
 
 echo
 echo "3. a flood: a producer publishes 5,000 jobs that are invalid"
