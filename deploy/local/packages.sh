@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what the tests and the local run need from Debian's packages: RabbitMQ, Redis, Python's
 # client for RabbitMQ (a test runs the README's producer), Prometheus and systemd-analyze (rules, dashboard and
-# unit are checked by them), Chromium (the console is tested in it), and a C compiler for what has C in it.
+# unit are checked by them), Chromium (the console is tested in it), curl (incidents are rehearsed with it), and a C compiler for
+# what has C in it.
 # Does nothing where all of it is there.
 set -eu
 
@@ -9,6 +10,7 @@ missing=""
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
 /usr/bin/python3 -c 'import pika' >/dev/null 2>&1 || missing="$missing python3-pika"
+command -v curl >/dev/null 2>&1 || missing="$missing curl"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
