@@ -17,11 +17,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use figures::{all_hold, table};
+use given::given;
 use run::Plan;
 
 #[path = "support/figures.rs"]
 #[allow(dead_code, reason = "each measure uses some of them")]
 mod figures;
+
+#[path = "support/given.rs"]
+mod given;
 
 #[path = "support/load.rs"]
 mod load;
@@ -54,7 +58,7 @@ mod support {
 
 fn main() -> ExitCode {
     let plan = Plan {
-        seed: given("PACELINE_CHAOS_SEED", rand::random::<u32>().into()),
+        seed: given("PACELINE_CHAOS_SEED", u64::from(rand::random::<u32>())),
         time: Duration::from_secs(given("PACELINE_CHAOS_SECONDS", 600).max(30)),
         jobs: given("PACELINE_CHAOS_JOBS", 100_000),
         workers: given("PACELINE_CHAOS_WORKERS", 4).max(1),
@@ -68,9 +72,4 @@ fn main() -> ExitCode {
         figures
     });
     if all_hold(&figures) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn given(variable: &str, usual: u64) -> u64 {
-    let text = std::env::var(variable).ok();
-    text.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a whole number")))
 }

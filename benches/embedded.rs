@@ -30,12 +30,16 @@ use paceline::verdict::{Acceptance, Outcome, Signal, Status};
 use serde_json::Value;
 
 use figures::{Figure, all_hold, table};
+use given::given;
 use support::jobs::exempt_job;
 use support::world::{Options, World};
 
 #[path = "support/figures.rs"]
 #[allow(dead_code, reason = "each measure uses some of them")]
 mod figures;
+
+#[path = "support/given.rs"]
+mod given;
 
 #[path = "support/load.rs"]
 mod load;
@@ -72,11 +76,6 @@ fn main() -> ExitCode {
     ));
     println!("\n{}", table(&figures));
     if all_hold(&figures) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn given(name: &str, usual: usize) -> usize {
-    let text = std::env::var(name).ok();
-    text.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a whole number")))
 }
 
 fn milliseconds(time: Duration) -> String {

@@ -16,12 +16,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use figures::{all_hold, table};
-use machine::machine_load;
+use given::given;
+use load::machine_load;
 use program::Floor;
-use run::{Plan, Program};
+use turn::{Plan, Program};
 
-#[path = "floor/load.rs"]
-mod load;
+#[path = "floor/jobs.rs"]
+mod jobs;
 
 #[path = "floor/program.rs"]
 mod program;
@@ -29,22 +30,25 @@ mod program;
 #[path = "floor/report.rs"]
 mod report;
 
-#[path = "floor/run.rs"]
-mod run;
-
 #[path = "floor/sink.rs"]
 mod sink;
+
+#[path = "floor/turn.rs"]
+mod turn;
 
 #[path = "support/figures.rs"]
 #[allow(dead_code, reason = "each measure uses some of them")]
 mod figures;
 
+#[path = "support/given.rs"]
+mod given;
+
 #[path = "support/load.rs"]
-mod machine;
+mod load;
 
 #[path = "support/run.rs"]
 #[allow(dead_code, reason = "each measure uses some of it")]
-mod process;
+mod run;
 
 #[path = "../tests/support"]
 #[allow(dead_code, reason = "the suite uses all of it, a measurement only some")]
@@ -74,7 +78,7 @@ fn main() -> ExitCode {
         for number in 1..=plan.rounds {
             let mut round = report::Round::new();
             for program in Program::ALL {
-                let seen = run::run(program, plan).await;
+                let seen = turn::run(program, plan).await;
                 eprintln!("round {number}, {}: {}", program.name(), report::line(&seen));
                 round.insert(program, seen);
             }
@@ -85,9 +89,4 @@ fn main() -> ExitCode {
     let figures = report::figures(&rounds, machine_load());
     println!("\n{}", table(&figures));
     if all_hold(&figures) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn given(variable: &str, usual: usize) -> usize {
-    let text = std::env::var(variable).ok();
-    text.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a whole number")))
 }

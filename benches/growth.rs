@@ -11,22 +11,15 @@
 use std::process::ExitCode;
 
 use figures::{Figure, all_hold, table};
-use load::{Shape, USUAL, preload};
-use process::{memory, processor_time};
-use run::{rate, until_settled, wait_for};
-use sink::Sink;
+use given::given;
+use jobs::{Shape, USUAL, preload, until_settled};
+use load::machine_load;
+use run::{memory, processor_time};
+use sink::{Sink, rate};
 use support::world::{Options, World};
 
-#[path = "floor/load.rs"]
-mod load;
-
-#[path = "floor/program.rs"]
-#[allow(dead_code, reason = "only a worker is measured here")]
-mod program;
-
-#[path = "floor/run.rs"]
-#[allow(dead_code, reason = "only a worker is measured here")]
-mod run;
+#[path = "floor/jobs.rs"]
+mod jobs;
 
 #[path = "floor/sink.rs"]
 #[allow(dead_code, reason = "each measure uses some of it")]
@@ -36,12 +29,15 @@ mod sink;
 #[allow(dead_code, reason = "each measure uses some of them")]
 mod figures;
 
+#[path = "support/given.rs"]
+mod given;
+
 #[path = "support/load.rs"]
-mod machine;
+mod load;
 
 #[path = "support/run.rs"]
 #[allow(dead_code, reason = "each measure uses some of it")]
-mod process;
+mod run;
 
 #[path = "../tests/support"]
 #[allow(dead_code, reason = "the suite uses all of it, a measurement only some")]
@@ -113,7 +109,7 @@ fn main() -> ExitCode {
     }
     figures.push(Figure::told(
         "processes that wanted to run (1 min mean) on how many processors",
-        machine::machine_load(),
+        machine_load(),
     ));
     println!("\n{}", table(&figures));
     if all_hold(&figures) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -124,8 +120,7 @@ fn usual() -> Case {
 }
 
 async fn by_waiting() -> Vec<Figure> {
-    let many =
-        std::env::var("PACELINE_BENCH_WAITING").map_or(1_000_000, |text| text.parse().expect("a number"));
+    let many = given("PACELINE_BENCH_WAITING", 1_000_000);
     let few = run_few().await;
     eprintln!("{FEW} waiting: {few:.0} jobs/s");
     let mut figures = vec![Figure::told(format!("{FEW} jobs waiting: jobs a second"), format!("{few:.0}"))];
@@ -190,7 +185,7 @@ async fn run_case(case: Case) -> Seen {
     for _ in 0..case.workers {
         world.launch_worker().await;
     }
-    wait_for(&sink, case.worked_off).await;
+    sink.wait_for(case.worked_off).await;
     let workers: Vec<String> = world.workers.iter().map(|worker| format!("/proc/{}", worker.pid())).collect();
     let used: f64 = workers.iter().map(|worker| processor_time(worker).as_secs_f64()).sum();
     let arrivals = sink.arrivals();
@@ -216,7 +211,7 @@ async fn run_few() -> f64 {
         }
         preload(&mut world, &format!("few-{time}"), FEW, USUAL).await;
         world.launch_worker().await;
-        wait_for(&sink, FEW * (time + 1)).await;
+        sink.wait_for(FEW * (time + 1)).await;
         until_settled(&world).await;
         let arrivals = sink.arrivals();
         rates.push(rate(&arrivals[FEW * time..]));

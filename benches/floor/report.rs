@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::figures::{Figure, percentile};
 use crate::program::Floor;
-use crate::run::{Program, Seen};
+use crate::turn::{Program, Seen};
 
 /// What each program came to in one round.
 pub type Round = BTreeMap<Program, Seen>;

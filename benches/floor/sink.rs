@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -13,9 +13,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 const ANSWER: &str =
     r#"{"status_code":200,"status_message":"OK","response":{"Messages":["AAAA-AAAAAAAA-AAAAAAAA"]}}"#;
+
+/// The longest time for all that is waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What stands before a delivery's id in a request.
 const ID: &[u8] = br#""transactionId":""#;
@@ -62,8 +66,17 @@ impl Sink {
     }
 
     /// How many came.
-    pub fn count(&self) -> usize {
+    fn count(&self) -> usize {
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Waits until so many have come.
+    pub async fn wait_for(&self, jobs: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.count() < jobs {
+            assert!(Instant::now() < deadline, "{} of {jobs} arrived", self.count());
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// When this one came.
@@ -78,6 +91,12 @@ impl Sink {
         arrivals.sort_unstable();
         arrivals
     }
+}
+
+/// Jobs a second of the middle eight tenths of these, which are in order.
+pub fn rate(arrivals: &[Instant]) -> f64 {
+    let (first, last) = (arrivals.len() / 10, arrivals.len() * 9 / 10);
+    (last - first) as f64 / (arrivals[last] - arrivals[first]).as_secs_f64()
 }
 
 /// The ids of the deliveries in a request. Where one is long, an id may stand at its end, so all is read.

@@ -1,4 +1,6 @@
-//! The jobs of the measurement, and how they get into the queue.
+//! The jobs of the measurement, how they get into the queue, and when they have left it.
+
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -40,5 +42,18 @@ pub async fn preload(world: &mut World, name: &str, jobs: usize, shape: Shape) {
     for chunk in all.chunks((CHUNK_BYTES / bytes).clamp(1, 2_000)) {
         let jobs: Vec<Value> = chunk.iter().map(|n| job(&format!("{name}-{n}"), shape)).collect();
         world.publish(&jobs).await;
+    }
+}
+
+/// The longest time for the broker to hear of the ends of what has arrived.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Waits until the broker has heard of every end.
+pub async fn until_settled(world: &World) {
+    let deadline = Instant::now() + PATIENCE;
+    let queue = format!("{}.jobs.shop\t0", world.prefix());
+    let listed = || world.broker().ctl(&["-q", "list_queues", "name", "messages"]);
+    while !listed().lines().any(|line| line == queue) {
+        assert!(Instant::now() < deadline, "jobs stay unsettled: {}", listed());
     }
 }

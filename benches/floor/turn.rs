@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::load::{USUAL, job, preload};
-use crate::process::{memory, processor_time};
+use crate::jobs::{USUAL, job, preload, until_settled};
 use crate::program::{FLOOR, Floor};
-use crate::sink::Sink;
+use crate::run::{memory, processor_time};
+use crate::sink::{Sink, rate};
 use crate::support::jobs::properties;
 use crate::support::world::{Options, World};
 
@@ -86,7 +86,7 @@ pub async fn run(program: Program, plan: Plan) -> Seen {
     let servers = [broker_process(&world), store_process(&world).await];
     let before = servers.clone().map(|server| processor_time(&server));
     let (running, process) = start(program, &mut world, &sink).await;
-    wait_for(&sink, plan.jobs).await;
+    sink.wait_for(plan.jobs).await;
     until_settled(&world).await;
     let used = |server: usize| (processor_time(&servers[server]) - before[server]).as_secs_f64();
     let thousands = plan.jobs as f64 / 1_000.0;
@@ -129,31 +129,6 @@ fn floor_process(floor: Floor, world: &World, sink: &Sink) -> Child {
         .kill_on_drop(true)
         .spawn()
         .expect("a floor starts")
-}
-
-/// Waits until so many have arrived.
-pub async fn wait_for(sink: &Sink, jobs: usize) {
-    let deadline = Instant::now() + PATIENCE;
-    while sink.count() < jobs {
-        assert!(Instant::now() < deadline, "{} of {jobs} arrived", sink.count());
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Waits until the broker has heard of every end.
-pub async fn until_settled(world: &World) {
-    let deadline = Instant::now() + PATIENCE;
-    let queue = format!("{}.jobs.shop\t0", world.prefix());
-    let listed = || world.broker().ctl(&["-q", "list_queues", "name", "messages"]);
-    while !listed().lines().any(|line| line == queue) {
-        assert!(Instant::now() < deadline, "jobs stay unsettled: {}", listed());
-    }
-}
-
-/// Jobs a second of the middle eight tenths.
-pub fn rate(arrivals: &[Instant]) -> f64 {
-    let (first, last) = (arrivals.len() / 10, arrivals.len() * 9 / 10);
-    (last - first) as f64 / (arrivals[last] - arrivals[first]).as_secs_f64()
 }
 
 /// Publishes at the gentle rate; the waits, in order.

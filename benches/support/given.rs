@@ -1,0 +1,9 @@
+//! What a measurement is asked for by variables.
+
+use std::str::FromStr;
+
+/// The number that a variable gives, or the usual one.
+pub fn given<N: FromStr>(variable: &str, usual: N) -> N {
+    let text = std::env::var(variable).ok();
+    text.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a whole number")))
+}
