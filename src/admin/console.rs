@@ -243,8 +243,10 @@ impl Shared {
     async fn overview(&self, fresh: Duration) -> anyhow::Result<Value> {
         let mut seen = self.seen.lock().await;
         let Seen { history, last } = &mut *seen;
-        let outdated = self.is_outdated.swap(false, Ordering::AcqRel);
-        if outdated || last.as_ref().is_none_or(|look| look.at.elapsed() >= fresh) {
+        if self.is_outdated.swap(false, Ordering::AcqRel) {
+            *last = None;
+        }
+        if last.as_ref().is_none_or(|look| look.at.elapsed() >= fresh) {
             let before = self.works.under_way().is_some();
             let picture = self.desk.look().await?;
             let now = Instant::now();

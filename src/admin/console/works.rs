@@ -198,6 +198,13 @@ struct State {
     stop: Option<(u64, CancellationToken)>,
 }
 
+impl State {
+    /// What ends this one, while it is under way.
+    fn running(&self, id: u64) -> Option<&CancellationToken> {
+        self.stop.as_ref().filter(|(running, _)| *running == id).map(|(_, stop)| stop)
+    }
+}
+
 impl Works {
     pub(super) fn new() -> Self {
         Self { state: Arc::default(), ends: watch::channel(0).0 }
@@ -260,22 +267,15 @@ impl Works {
     /// How far it is, once it has ended or this time is over; `None` for one that is not known.
     pub(super) async fn wait(&self, id: u64, patience: Duration) -> Option<(Value, bool)> {
         let mut ends = self.ends.subscribe();
-        let over = || {
-            let state = self.state();
-            state.stop.as_ref().is_none_or(|(running, _)| *running != id)
-        };
         // In vain is fine: then it goes on.
-        let _ = timeout(patience, ends.wait_for(|_| over())).await;
+        let _ = timeout(patience, ends.wait_for(|_| self.state().running(id).is_none())).await;
         let state = self.state();
-        let is_over = state.stop.as_ref().is_none_or(|(running, _)| *running != id);
-        told(&state, id).map(|told| (told, is_over))
+        told(&state, id).map(|told| (told, state.running(id).is_none()))
     }
 
     /// Asks it to end; what it has done is done.
     pub(super) fn stop(&self, id: u64) -> bool {
-        let state = self.state();
-        let running = state.stop.as_ref().filter(|(running, _)| *running == id);
-        running.map(|(_, stop)| stop.cancel()).is_some()
+        self.state().running(id).map(CancellationToken::cancel).is_some()
     }
 
     /// The one that is under way, during which the queue of dead letters looks shorter than it is.
