@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what the tests and the local run need from Debian's packages: RabbitMQ, Redis, Python's
-# client for RabbitMQ (a test runs the README's producer), Prometheus and systemd-analyze (rules, dashboard and
-# unit are checked by them), Chromium (the console is tested in it), curl (incidents are rehearsed with it), and a C compiler for
-# what has C in it.
+# client for RabbitMQ (a test runs the README's producer), Prometheus and systemd-analyze (rules, dashboard
+# and unit are checked by them), Chromium (the console is tested in it), curl (incidents are rehearsed with
+# it), and a C compiler for what has C in it.
 # Does nothing where all of it is there.
 set -eu
 

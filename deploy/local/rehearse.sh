@@ -21,7 +21,7 @@ faults() {
         -d "{\"faults\": [$1], \"latency\": \"20ms..80ms\"}"
 }
 
-# job ID: an exempt one and a counted one of the account shop.
+# sound_jobs ID: an exempt one and a counted one of the account shop.
 sound_jobs() {
     printf '{"transactionId":"exempt-%s","account":"shop","operation":"createMessage","payload":{"notifications":[{"send_date":"now","content":"c","devices":["d-%s"]}]}}\n' "$1" "$1"
     printf '{"transactionId":"counted-%s","account":"shop","operation":"createMessage","payload":{"notifications":[{"send_date":"now","content":"c","users":["u-%s"]}]}}\n' "$1" "$1"

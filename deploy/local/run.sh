@@ -7,6 +7,10 @@ cd "$(dirname "$0")/../.."
 
 source deploy/local/system.sh
 
+settled() {
+    fetch /metrics | awk '/^paceline_deliveries_settled_total/ { n += $NF } END { print n + 0 }'
+}
+
 jobs=config/jobs.jsonl
 ends=15
 echo "publishing $jobs twice: the second time everything that was sent is a duplicate"

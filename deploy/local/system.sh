@@ -118,9 +118,5 @@ fetch() {
     exec 3>&-
 }
 
-settled() {
-    fetch /metrics | awk '/^paceline_deliveries_settled_total/ { n += $NF } END { print n + 0 }'
-}
-
 is_ready() { fetch /readyz | head -n 1 | grep -q " 200 "; }
 wait_for "the worker" "$worker" "$folder/worker.log" is_ready
