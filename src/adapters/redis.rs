@@ -14,7 +14,7 @@
 //!
 //! | key | type | holds |
 //! | --- | --- | --- |
-//! | `{<prefix>:<account>}:c:<delivery id>` | hash, string once ended | a claim |
+//! | `{<prefix>:<account>}:c:<delivery id>` | string | a claim |
 //! | `{<prefix>:<account>}:health` | hash | the account's pauses and faults |
 //! | `{<prefix>:<account>}:suspects` | set | deliveries for which the account was found at fault |
 //! | `{<prefix>:<account>}:cleared` | set | those, once another delivery was accepted |
@@ -132,8 +132,8 @@ impl RedisStore {
             Link::start(&settings.url, settings.ca.as_ref(), settings.timeout, probe_key, chance).await?;
         Ok(Arc::new(Self {
             link,
+            scripts: ClaimScripts::new(&settings),
             settings,
-            scripts: ClaimScripts::new(),
             permits: Script::new(permits::LIVE),
             sightings: sightings::script(),
             pools: by_key,

@@ -1,7 +1,8 @@
 //! Claims: who handles a delivery, how it ended, and the health of each account.
 //!
-//! The states of a claim and of an account's health, field by field, are described in `claim.lua`,
-//! `record.lua` and `health.lua`; this file only puts questions into their form and reads their answers.
+//! The states of a claim and of an account's health, field by field, are described in `record.lua` and
+//! `health.lua`; this file only puts questions into their form and reads their answers. What is the same
+//! in every question, the configured lengths of time, stands at the head of the scripts.
 //!
 //! What holds beyond the port's contract:
 //! - A claim whose lease ran out while it was `sending` counts as an attempt whose outcome is not
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::link::Script;
-use super::{RedisStore, from_millis, integers, millis, unreadable};
+use super::{RedisStore, StoreSettings, from_millis, integers, millis, unreadable};
 use crate::job::{AccountName, DeliveryId, Line};
 use crate::ports::{
     Answer, Claim, ClaimRequest, Claims, Fenced, History, Pause, PauseCause, Purpose, Release, StoreError,
@@ -45,15 +46,20 @@ pub(super) struct ClaimScripts {
 }
 
 impl ClaimScripts {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(settings: &StoreSettings) -> Self {
+        let head = head(settings);
         macro_rules! script {
             ($file:literal) => {
-                Script::new(concat!(
-                    include_str!("clock.lua"),
-                    include_str!("record.lua"),
-                    include_str!("health.lua"),
-                    include_str!($file)
-                ))
+                Script::new(
+                    &[
+                        &head,
+                        include_str!("clock.lua"),
+                        include_str!("record.lua"),
+                        include_str!("health.lua"),
+                        include_str!($file),
+                    ]
+                    .concat(),
+                )
             };
         }
         Self {
@@ -65,14 +71,27 @@ impl ClaimScripts {
     }
 }
 
-/// The keys of one delivery and its account, in the order in which scripts take them.
+/// The settings as the scripts know them, in milliseconds where they are lengths of time.
+fn head(settings: &StoreSettings) -> String {
+    let circuit = &settings.circuit;
+    let constants = [
+        ("LEASE_MS", millis(settings.lease)),
+        ("LIVE_TTL_MS", millis(settings.dedupe_ttl.max(settings.max_age + SLACK))),
+        ("ENDED_TTL_MS", millis(settings.dedupe_ttl)),
+        // The longest that a script sets; a person's has no length.
+        ("LONGEST_PAUSE_MS", millis(circuit.pause_max.max(circuit.credentials_pause))),
+        ("CREDENTIALS_PAUSE_MS", millis(circuit.credentials_pause)),
+        ("CIRCUIT_FAILURES", i64::from(circuit.failures.max(1))),
+        ("CIRCUIT_PAUSE_MS", millis(circuit.pause)),
+        ("CIRCUIT_PAUSE_MAX_MS", millis(circuit.pause_max)),
+    ];
+    constants.iter().map(|(name, value)| format!("local {name} = {value}\n")).collect()
+}
+
+/// The keys of one delivery and its account, one text behind the other.
 struct Keys {
-    claim: String,
-    health: String,
-    suspects: String,
-    cleared: String,
-    /// Where a person's pause of the whole account stands.
-    person: String,
+    text: String,
+    ends: [usize; 5],
 }
 
 #[async_trait]
@@ -99,7 +118,7 @@ impl Claims for RedisStore {
             .map_err(|_| StoreError("an outcome can't be written as JSON".into()))?;
         let blocks: &[u8] = if outcome.blocks() { b"1" } else { b"0" };
         let parts = [outcome_json.as_slice(), blocks, claim.instance.as_str().as_bytes()];
-        self.settle(claim, "end", self.settings.dedupe_ttl, signal, &parts).await
+        self.settle(claim, "end", signal, &parts).await
     }
 
     async fn release(&self, claim: &Claim, release: Release) -> Result<Fenced, StoreError> {
@@ -107,14 +126,13 @@ impl Claims for RedisStore {
         let parts =
             [requests.to_string(), retries.to_string(), optional(first_attempt_ms), optional(unresolved_ms)];
         let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
-        self.settle(claim, "release", self.live_ttl(), release.signal, &parts).await
+        self.settle(claim, "release", release.signal, &parts).await
     }
 
     async fn suspect(&self, claim: &Claim) -> Result<Suspicion, StoreError> {
         let keys = self.keys(&claim.account, &claim.line, &claim.id);
-        let pause = millis(self.settings.circuit.credentials_pause).to_string();
-        let args = [claim.token.as_str(), claim.id.as_str(), &pause].map(str::as_bytes);
-        let cmd = self.scripts.suspect.run(keys.all(), args);
+        let args = [claim.token.as_str(), claim.id.as_str()].map(str::as_bytes);
+        let cmd = self.scripts.suspect.run(keys.of_claim(), args);
         match self.link.run_one(&self.scripts.suspect, cmd).await? {
             Value::Int(-1) => Ok(Suspicion::Delivery),
             Value::Int(wait) => {
@@ -170,36 +188,54 @@ impl Claims for RedisStore {
 }
 
 impl Keys {
-    fn all(&self) -> [&str; 4] {
-        [&self.claim, &self.health, &self.suspects, &self.cleared]
+    fn new(prefix: &str, account: &AccountName, line: &Line, id: &DeliveryId) -> Self {
+        let mut keys = Self { text: String::with_capacity(256), ends: [0; 5] };
+        let suffix = line.suffix();
+        for (number, (what, of)) in [
+            ("c:", id.as_str()),
+            ("health", &suffix),
+            ("suspects", &suffix),
+            ("cleared", &suffix),
+            // Where a person's pause of the whole account stands.
+            ("health", ""),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            for part in ["{", prefix, ":", account.as_str(), "}:", what, of] {
+                keys.text.push_str(part);
+            }
+            keys.ends[number] = keys.text.len();
+        }
+        keys
+    }
+
+    fn each(&self) -> [&str; 5] {
+        let [claim, health, suspects, cleared, person] = self.ends;
+        let text = &self.text;
+        [
+            &text[..claim],
+            &text[claim..health],
+            &text[health..suspects],
+            &text[suspects..cleared],
+            &text[cleared..person],
+        ]
+    }
+
+    /// Those that settling takes, in its order.
+    fn of_claim(&self) -> [&str; 4] {
+        let [claim, health, suspects, cleared, _] = self.each();
+        [claim, health, suspects, cleared]
     }
 }
 
 impl RedisStore {
     fn keys(&self, account: &AccountName, line: &Line, id: &DeliveryId) -> Keys {
-        let tag = format!("{{{}:{account}}}", self.settings.prefix);
-        let of = |what: &str| format!("{tag}:{what}{}", line.suffix());
-        Keys {
-            claim: format!("{tag}:c:{id}"),
-            health: of("health"),
-            suspects: of("suspects"),
-            cleared: of("cleared"),
-            person: format!("{tag}:health"),
-        }
+        Keys::new(&self.settings.prefix, account, line, id)
     }
 
     fn suspect_key(&self, fingerprint: &str) -> String {
         format!("{{{}:suspect}}:{fingerprint}", self.settings.prefix)
-    }
-
-    /// How long a claim is kept that has not ended.
-    fn live_ttl(&self) -> Duration {
-        self.settings.dedupe_ttl.max(self.settings.max_age + SLACK)
-    }
-
-    /// The longest pause that a script sets; a person's has no length.
-    fn longest_pause(&self) -> Duration {
-        self.settings.circuit.pause_max.max(self.settings.circuit.credentials_pause)
     }
 
     /// Counted from before the call: the lease can't have begun earlier.
@@ -210,59 +246,33 @@ impl RedisStore {
     fn claim_cmd(&self, request: &ClaimRequest) -> Cmd {
         let keys = self.keys(&request.account, &request.line, &request.id);
         let remembered = request.remembered;
-        let numbers = [
-            millis(self.settings.lease).to_string(),
-            remembered.requests.to_string(),
-            remembered.retries.to_string(),
-            optional(remembered.first_attempt_ms),
-            optional(remembered.unresolved_ms),
-            millis(self.live_ttl()).to_string(),
-            millis(self.settings.circuit.credentials_pause).to_string(),
-            millis(self.longest_pause()).to_string(),
-        ];
-        let [lease, requests, retries, first, unresolved, ttl, credentials_pause, longest] = &numbers;
+        let (requests, retries) = (remembered.requests.to_string(), remembered.retries.to_string());
+        let (first, unresolved) = (optional(remembered.first_attempt_ms), optional(remembered.unresolved_ms));
         let args = [
             purpose_word(request.purpose),
             &request.token,
-            lease,
             request.instance.as_str(),
             request.replay.as_deref().unwrap_or(""),
-            requests,
-            retries,
-            first,
-            unresolved,
-            ttl,
+            &requests,
+            &retries,
+            &first,
+            &unresolved,
             request.id.as_str(),
-            credentials_pause,
-            longest,
         ];
-        let keys = [keys.claim.as_str(), &keys.health, &keys.suspects, &keys.person];
-        self.scripts.claim.run(keys, args.map(str::as_bytes))
+        let [claim, health, suspects, _, person] = keys.each();
+        self.scripts.claim.run([claim, health, suspects, person], args.map(str::as_bytes))
     }
 
     async fn settle(
         &self,
         claim: &Claim,
         what: &str,
-        ttl: Duration,
         signal: Signal,
         parts: &[&[u8]],
     ) -> Result<Fenced, StoreError> {
         let keys = self.keys(&claim.account, &claim.line, &claim.id);
-        let circuit = &self.settings.circuit;
-        let numbers = [
-            millis(ttl),
-            i64::from(circuit.failures.max(1)),
-            millis(circuit.pause),
-            millis(circuit.pause_max),
-            millis(circuit.credentials_pause),
-        ]
-        .map(|number| number.to_string());
-        let [ttl, failures, pause, pause_max, credentials_pause] = &numbers;
-        let head =
-            [what, &claim.token, ttl, signal_word(signal), failures, pause, pause_max, credentials_pause]
-                .map(str::as_bytes);
-        let cmd = self.scripts.settle.run(keys.all(), head.into_iter().chain(parts.iter().copied()));
+        let head = [what, &claim.token, signal_word(signal)].map(str::as_bytes);
+        let cmd = self.scripts.settle.run(keys.of_claim(), head.into_iter().chain(parts.iter().copied()));
         match self.link.run_one(&self.scripts.settle, cmd).await? {
             Value::Int(fenced) => Ok(Fenced(fenced != 0)),
             _ => Err(unreadable("the end of a claim")),
@@ -288,8 +298,8 @@ impl RedisStore {
         let tag = format!("{{{}:{account}}}", self.settings.prefix);
         let of = |what: &str| format!("{tag}:{what}{}", line.suffix());
         let keys = [of("health"), of("suspects"), of("cleared"), format!("{tag}:health")];
-        let (longest, wait) = (millis(self.longest_pause()).to_string(), millis(wait).to_string());
-        let args = [what, &longest, &wait].map(str::as_bytes);
+        let wait = millis(wait).to_string();
+        let args = [what, &wait].map(str::as_bytes);
         let cmd = self.scripts.pause.run(keys.iter().map(String::as_str), args);
         let answer = self.link.run_one(&self.scripts.pause, cmd).await?;
         match &answer {

@@ -51,34 +51,36 @@ local function heal(keys, cause)
   end
 end
 
-local function fault_of_probe(keys, h, now, c)
+local function fault_of_probe(keys, h, now)
   redis.call('HDEL', keys.health, 'pt', 'pe')
   if h.pc == 'credentials' then
-    redis.call('HSET', keys.health, 'pu', now + c.credentials_pause)
+    redis.call('HSET', keys.health, 'pu', now + CREDENTIALS_PAUSE_MS)
     return
   end
-  local length = math.min((h.bo or c.pause) * 2, c.pause_max)
+  local length = math.min((h.bo or CIRCUIT_PAUSE_MS) * 2, CIRCUIT_PAUSE_MAX_MS)
   redis.call('HSET', keys.health, 'pu', now + length, 'bo', length)
 end
 
-local function fault(keys, now, c)
-  if redis.call('HINCRBY', keys.health, 'fl', 1) < c.failures then return end
-  local length = math.min(c.pause, c.pause_max)
+local function fault(keys, now)
+  if redis.call('HINCRBY', keys.health, 'fl', 1) < CIRCUIT_FAILURES then return end
+  local length = math.min(CIRCUIT_PAUSE_MS, CIRCUIT_PAUSE_MAX_MS)
   redis.call('HDEL', keys.health, 'fl')
   redis.call('HSET', keys.health, 'pc', 'circuit', 'pu', now + length, 'bo', length)
 end
 
 -- What an answer of the provider says of the account. While it is paused only the probe has a say:
 -- other answers belong to requests that were under way when the pause began.
-local function apply_signal(keys, word, token, now, c)
-  local h = read_health(keys.health)
+local function apply_signal(keys, word, token)
+  -- Of an account that is well only a fault says anything new.
+  if word ~= 'faulty' and redis.call('EXISTS', keys.health) == 0 then return end
+  local h, now = read_health(keys.health), now_ms()
   local probe = h.pc and h.pt == token
   if word == 'healthy' then
     if probe then heal(keys, h.pc)
     elseif not h.pc and h.fl > 0 then redis.call('HDEL', keys.health, 'fl') end
   elseif word == 'faulty' then
-    if probe then fault_of_probe(keys, h, now, c)
-    elseif not h.pc then fault(keys, now, c) end
+    if probe then fault_of_probe(keys, h, now)
+    elseif not h.pc then fault(keys, now) end
   elseif probe then
     redis.call('HDEL', keys.health, 'pt', 'pe')
   end

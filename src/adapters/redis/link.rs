@@ -37,8 +37,9 @@ impl Script {
         args: impl IntoIterator<Item = &'a [u8]>,
     ) -> Cmd {
         let keys: Vec<&str> = keys.into_iter().collect();
-        let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(self.0.get_hash()).arg(keys.len()).arg(keys);
+        // As a claim needs it: room that is made at once.
+        let mut cmd = Cmd::with_capacity(20, 768);
+        cmd.arg("EVALSHA").arg(self.0.get_hash()).arg(keys.len()).arg(keys);
         for arg in args {
             cmd.arg(arg);
         }
@@ -245,7 +246,7 @@ impl Link {
         cmds: &[Cmd],
     ) -> Result<Vec<Result<Value, RedisError>>, StoreError> {
         let (mut connection, generation) = self.current()?;
-        let answers = match timeout(self.timeout, pipelined(&mut connection, cmds)).await {
+        let answers = match timeout(self.timeout, answers_to(&mut connection, cmds)).await {
             Ok(Ok(answers)) => answers,
             Ok(Err(error)) => return Err(self.failed(generation, &error)),
             Err(_) => {
@@ -297,7 +298,8 @@ impl Link {
     async fn connect(&self) -> Result<MultiplexedConnection, OpenError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout));
+            // How long a call may take is said where it is made.
+            .set_response_timeout(None);
         let opening = self.client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = timeout(self.timeout * 2, opening)
             .await
@@ -370,10 +372,14 @@ fn probe_answer(answer: &[Value], before: Instant, after: Instant) -> Result<Rea
     }
 }
 
-async fn pipelined(
+/// Each command's answer, in one trip.
+async fn answers_to(
     connection: &mut MultiplexedConnection,
     cmds: &[Cmd],
 ) -> Result<Vec<Result<Value, RedisError>>, RedisError> {
+    if let [cmd] = cmds {
+        return Ok(vec![cmd.query_async(connection).await]);
+    }
     let mut pipe = redis::Pipeline::with_capacity(cmds.len());
     pipe.ignore_errors();
     for cmd in cmds {

@@ -1,7 +1,13 @@
--- An ended claim is one packed string and not a hash: a hash with a value of more than 64 bytes
--- takes several times the memory, and there are as many ended claims as deliveries in a week.
---   k token that ended it, b '1' when it blocks other instances, i the instance that ended it,
---   p replay ids seen, o outcome, e ends of earlier publishings, t duplicates that were told
+-- A claim is one packed string, whatever its state: one command reads it and one writes it, and the
+-- ended ones, of which there are as many as deliveries in a week, take a fraction of a hash's memory.
+--   s state: 's' sending, 'h' held to end it, 'i' idle, 'e' ended
+--   k token of the last holder
+--   p replay ids seen, e ends of earlier publishings, t duplicates that were told
+-- While it has not ended:
+--   n requests, r retries, f first attempt, u earliest unresolved attempt, a start of its attempt,
+--   l end and d length of its lease; moments in ms, false where there is none
+-- Once it has:
+--   b '1' when it blocks other instances, i the instance that ended it, o outcome
 --
 -- An end that blocks nobody is overwritten when another publishing of the delivery is claimed. Its
 -- own message may still come again (its ack was lost), and must find the end that it was told: the
@@ -11,7 +17,7 @@
 local MOST_EARLIER = 8
 
 local function read_earlier(packed)
-  if not packed or packed == '' then return {} end
+  if packed == '' then return {} end
   return cmsgpack.unpack(packed)
 end
 
@@ -30,20 +36,33 @@ local function with_end(earlier, instance, outcome)
   return cmsgpack.pack(kept)
 end
 
-local function read_ended(key)
-  if redis.call('TYPE', key).ok ~= 'string' then return nil end
-  local v = cmsgpack.unpack(redis.call('GET', key))
-  return { k = v[1], b = v[2], i = v[3], p = v[4], o = v[5], e = v[6] or '', t = v[7] or '' }
+-- The claim, or nil where there is none.
+local function read_claim(key)
+  local packed = redis.call('GET', key)
+  if not packed then return nil end
+  local v = cmsgpack.unpack(packed)
+  local c = { s = v[1], k = v[2], p = v[3], e = v[4], t = v[5] }
+  if c.s == 'e' then
+    c.b, c.i, c.o = v[6], v[7], v[8]
+  else
+    c.n, c.r, c.f, c.u, c.a, c.l, c.d = v[6], v[7], v[8], v[9], v[10], v[11], v[12]
+  end
+  return c
 end
 
-local function write_ended(key, e, ttl)
-  redis.call('SET', key, cmsgpack.pack({ e.k, e.b, e.i, e.p, e.o, e.e, e.t }), 'PX', ttl)
+local function packed_claim(c)
+  if c.s == 'e' then return cmsgpack.pack({ 'e', c.k, c.p, c.e, c.t, c.b, c.i, c.o }) end
+  return cmsgpack.pack({
+    c.s, c.k, c.p, c.e, c.t, c.n, c.r, c.f or false, c.u or false, c.a or false, c.l or false, c.d or false,
+  })
 end
 
--- Remembers a duplicate of an ended claim, which is kept no longer for it.
-local function write_duplicate(key, ended, instance)
-  local rest = redis.call('PTTL', key)
-  if rest <= 0 then return end
-  ended.t = with_end(read_earlier(ended.t), instance, ended.o)
-  write_ended(key, ended, rest)
+-- Writes a claim that is to be kept for so long, ms.
+local function write_claim(key, c, ttl)
+  redis.call('SET', key, packed_claim(c), 'PX', ttl)
+end
+
+-- Changes a claim that is kept no longer for it.
+local function change_claim(key, c)
+  redis.call('SET', key, packed_claim(c), 'KEEPTTL')
 end

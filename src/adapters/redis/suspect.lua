@@ -1,13 +1,11 @@
 -- The provider found the account at fault while this delivery was sent.
--- KEYS: claim, health, suspects, cleared. ARGV: token, delivery id, credentials pause ms.
+-- KEYS: claim, health, suspects, cleared. ARGV: token, delivery id.
 -- Reply: -1 the delivery itself is at fault, else how long the account is paused, ms.
-local gone = redis.call('EXISTS', KEYS[1]) == 0
-local ended = read_ended(KEYS[1])
-local ours = not ended and redis.call('HGET', KEYS[1], 'k') == ARGV[1]
-local now, pause = now_ms(), tonumber(ARGV[3])
+local c = read_claim(KEYS[1])
+local now, pause = now_ms(), CREDENTIALS_PAUSE_MS
 local h = read_health(KEYS[2])
 -- No longer the caller's: it says nothing, and only learns of the pause.
-if not gone and not ours then
+if c and (c.s == 'e' or c.k ~= ARGV[1]) then
   return math.max(PROBE_WAIT_MS, h.pc and rest_of(h, now, pause) or 0)
 end
 if redis.call('SISMEMBER', KEYS[4], ARGV[2]) == 1 then return -1 end

@@ -2,6 +2,17 @@
 
 use super::World;
 
+/// What is a moment in a claim that has not ended, by its place in the record (see record.lua): the first
+/// attempt, the earliest of unknown outcome, the start of the attempt, the end of the lease.
+const EARLIER: &str = "local packed = redis.call('GET', KEYS[1])
+    if not packed then return end
+    local claim = cmsgpack.unpack(packed)
+    if claim[1] == 'e' then return end
+    for _, place in ipairs({8, 9, 10, 11}) do
+      if claim[place] then claim[place] = claim[place] - ARGV[1] end
+    end
+    redis.call('SET', KEYS[1], cmsgpack.pack(claim), 'KEEPTTL')";
+
 impl World {
     /// Makes the store's records of a delivery of the account `shop` or `news` older, as if so many
     /// seconds had passed since its holder died.
@@ -9,26 +20,7 @@ impl World {
     pub async fn let_pass(&self, account: &str, id: &str, seconds: i64) {
         let key = format!("{{{}:{account}}}:c:{id}", self.prefix());
         let mut connection = self.redis.connection().await;
-        // What is a moment in claim.lua: the end of the lease, the start of the attempt, the first
-        // attempt, the earliest of unknown outcome.
-        for field in ["l", "a", "f", "u"] {
-            let moment: Option<i64> = ::redis::cmd("HGET")
-                .arg(&key)
-                .arg(field)
-                .query_async::<Option<String>>(&mut connection)
-                .await
-                .expect("HGET")
-                .and_then(|text| text.parse().ok());
-            if let Some(moment) = moment {
-                let earlier = moment - seconds * 1_000;
-                let () = ::redis::cmd("HSET")
-                    .arg(&key)
-                    .arg(field)
-                    .arg(earlier)
-                    .query_async(&mut connection)
-                    .await
-                    .expect("HSET");
-            }
-        }
+        let script = ::redis::cmd("EVAL").arg(EARLIER).arg(1).arg(key).arg(seconds * 1_000).to_owned();
+        let () = script.query_async(&mut connection).await.expect("EVAL");
     }
 }
