@@ -129,8 +129,9 @@ pub trait Ticket: Send + Sync {
 pub trait Queue: Send + Sync {
     /// Hands over the messages of `place`, at most `prefetch` unsettled at once. The subscription
     /// outlives connections: after a reconnect it goes on by itself, and what it gave out before
-    /// is stale. Ends only when the queue is stopped.
-    fn subscribe(&self, place: Place, prefetch: u16) -> mpsc::Receiver<Message>;
+    /// is stale. Ends only when the queue is stopped. Boxed, because a channel keeps room for a few
+    /// dozen of what it carries, and there is one for each queue of each account.
+    fn subscribe(&self, place: Place, prefetch: u16) -> mpsc::Receiver<Box<Message>>;
     /// Whether the broker can be used now.
     fn up(&self) -> watch::Receiver<bool>;
     /// How many messages wait in each place (those in workers' hands not counted); `None` for one
@@ -478,6 +479,9 @@ pub struct WireRequest {
 /// smaller; pages of a history are the largest. A hostile or broken one must not fill the memory.
 pub const MOST_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
+/// The headers of an answer that are read.
+pub const ANSWER_HEADERS: [&str; 3] = ["date", "retry-after", "x-ratelimit-reset"];
+
 /// What came back for a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WireAnswer {
@@ -485,7 +489,7 @@ pub enum WireAnswer {
     Response {
         /// The HTTP status.
         status: u16,
-        /// Its headers, names in lower case.
+        /// Those of its headers that say when to come back: [`ANSWER_HEADERS`], names in lower case.
         headers: Vec<(String, String)>,
         /// Its body, cut off at [`MOST_ANSWER_BYTES`].
         body: Bytes,

@@ -260,9 +260,9 @@ impl Worker {
         }
     }
 
-    async fn take_in(self: Arc<Self>, mut messages: mpsc::Receiver<Message>) {
+    async fn take_in(self: Arc<Self>, mut messages: mpsc::Receiver<Box<Message>>) {
         while let Some(message) = messages.recv().await {
-            let hand = Hand::from(message);
+            let hand = Hand::from(*message);
             let worker = self.clone();
             self.spawn(vec![hand.ticket.clone()], async move {
                 if worker.is_running() {

@@ -1,7 +1,7 @@
 //! The broker: RabbitMQ, by quorum queues and publisher confirms.
 //!
 //! Reading order: [`names`] (what things are called), [`mod@topology`] (what there has to be),
-//! [`properties`] (what travels with a message), `link` (one connection) and `lifeline`, `consume`,
+//! [`properties`] (what travels with a message), `link` (one connection) and `lifeline`, `consume`, `acks`,
 //! `width` and `subscriptions`, `publish`, and here what keeps the connections up.
 //!
 //! There are two connections, each kept up by a task of its own: a connection that the broker
@@ -30,6 +30,7 @@ use tracing::{error, info, warn};
 use crate::config::QueueConfig;
 use crate::ports::{Chance, Message, Outgoing, Place, PublishError, Publisher, Queue};
 
+mod acks;
 mod consume;
 mod letters;
 mod lifeline;
@@ -135,6 +136,8 @@ struct Shared {
     working: watch::Sender<usize>,
     outlet: Mutex<Option<Outlet>>,
     reading: Mutex<Option<Arc<Link>>>,
+    /// How many channels have acks to write; `close` waits for none.
+    writing_acks: watch::Sender<usize>,
     /// Whether each subscription has a connection of its own; see `subscriptions`.
     apart: AtomicBool,
 }
@@ -168,6 +171,7 @@ impl RabbitMq {
             working: watch::Sender::new(0),
             outlet: Mutex::default(),
             reading: Mutex::default(),
+            writing_acks: watch::Sender::new(0),
             apart: AtomicBool::new(false),
         });
         let keepers = [Role::Consume, Role::Publish].map(|role| tokio::spawn(keep_up(shared.clone(), role)));
@@ -274,7 +278,7 @@ async fn work(shared: &Arc<Shared>, role: Role, losses: usize) -> Result<(), Fai
     let result = tokio::select! {
         result = work_over(shared, role, &link) => result,
         loss = link.ended() => Err(Failure::Lost(shared.note(role, loss))),
-        () = closed(shared) => Ok(()),
+        () = async { closed(shared).await; acks_written(shared).await } => Ok(()),
     };
     shared.set_usable(role, false);
     match role {
@@ -290,6 +294,14 @@ async fn closed(shared: &Shared) {
     let mut phase = shared.phase.subscribe();
     // An error means that nobody can close it any more, which is as good as closed.
     let _ = phase.wait_for(|phase| *phase == Phase::Closed).await;
+}
+
+/// Waits until the broker has been told of all acks: their channels have to stay open so long, or what is
+/// settled comes again.
+async fn acks_written(shared: &Shared) {
+    let mut writing = shared.writing_acks.subscribe();
+    // A broker that takes nothing any more is left all the same.
+    let _ = timeout(link::GOODBYE, writing.wait_for(|channels| *channels == 0)).await;
 }
 
 async fn work_over(shared: &Arc<Shared>, role: Role, link: &Arc<Link>) -> Result<(), Failure> {
@@ -399,7 +411,7 @@ impl Publisher for RabbitMq {
 
 #[async_trait]
 impl Queue for RabbitMq {
-    fn subscribe(&self, place: Place, prefetch: u16) -> mpsc::Receiver<Message> {
+    fn subscribe(&self, place: Place, prefetch: u16) -> mpsc::Receiver<Box<Message>> {
         let (messages, receiver) = mpsc::channel(usize::from(prefetch.max(1)));
         let queue = names::queue(&self.shared.config.prefix, &place);
         let mut all = lock(&self.shared.subscriptions);

@@ -15,9 +15,9 @@ use crate::worker::parcel::Hand;
 
 impl Worker {
     /// Moves what comes out of the ladder, for all accounts.
-    pub(super) async fn move_due(self: Arc<Self>, mut messages: mpsc::Receiver<Message>) {
+    pub(super) async fn move_due(self: Arc<Self>, mut messages: mpsc::Receiver<Box<Message>>) {
         while let Some(message) = messages.recv().await {
-            let hand = Hand::from(message);
+            let hand = Hand::from(*message);
             let worker = self.clone();
             self.spawn(vec![hand.ticket.clone()], async move { worker.move_on(&hand).await });
         }

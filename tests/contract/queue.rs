@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::queues::{Bench, on_every_queue, on_every_server};
 use crate::support::rabbitmq::{Broker, Dice, config, unique_prefix};
 
+mod acks;
 mod faults;
 mod width;
 
@@ -64,12 +65,12 @@ fn id(message: &Message) -> String {
     message.properties.message_id.clone().expect("every message of these tests has an id")
 }
 
-async fn receive(messages: &mut Receiver<Message>) -> Message {
-    timeout(LONG, messages.recv()).await.expect("a message comes").expect("the subscription goes on")
+async fn receive(messages: &mut Receiver<Box<Message>>) -> Message {
+    *timeout(LONG, messages.recv()).await.expect("a message comes").expect("the subscription goes on")
 }
 
 /// Takes what comes until `wanted` ids were seen, acks it all, and returns the ids.
-async fn take_all(messages: &mut Receiver<Message>, wanted: usize) -> BTreeSet<String> {
+async fn take_all(messages: &mut Receiver<Box<Message>>, wanted: usize) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     while ids.len() < wanted {
         let message = receive(messages).await;

@@ -40,7 +40,7 @@ struct Consumer {
     place: Place,
     prefetch: usize,
     held: usize,
-    sender: mpsc::UnboundedSender<Message>,
+    sender: mpsc::UnboundedSender<Box<Message>>,
     /// The far end of `sender`, whose capacity is counted here.
     on: Arc<Link>,
 }
@@ -215,7 +215,7 @@ impl Broker {
                 let message = consumer.on.message(tag, place, &stored);
                 unsettled.insert(tag, Unsettled { link: consumer.link, consumer: place.clone(), stored });
                 // A dead worker's end of the channel may be gone; its connection ends soon.
-                let _ = consumer.sender.send(message);
+                let _ = consumer.sender.send(Box::new(message));
             }
         }
     }
@@ -424,10 +424,10 @@ pub struct Port(pub Arc<Link>);
 
 #[async_trait]
 impl Queue for Port {
-    fn subscribe(&self, place: Place, prefetch: u16) -> mpsc::Receiver<Message> {
+    fn subscribe(&self, place: Place, prefetch: u16) -> mpsc::Receiver<Box<Message>> {
         // The port hands out a bounded channel; what is on its way is bounded by the prefetch.
         let (bounded, receiver) = mpsc::channel(usize::from(prefetch).max(1));
-        let (sender, mut given) = mpsc::unbounded_channel::<Message>();
+        let (sender, mut given) = mpsc::unbounded_channel::<Box<Message>>();
         let life = self.0.life.clone();
         tokio::spawn(async move {
             while let Some(mut message) = given.recv().await {

@@ -225,7 +225,7 @@ pub struct Port(pub Arc<Link>);
 
 #[async_trait]
 impl Queue for Port {
-    fn subscribe(&self, place: Place, prefetch: u16) -> mpsc::Receiver<Message> {
+    fn subscribe(&self, place: Place, prefetch: u16) -> mpsc::Receiver<Box<Message>> {
         let (bounded, receiver) = mpsc::channel(usize::from(prefetch).max(1));
         let Some(file) = self.0.file() else { return receiver };
         let mut given = file.subscribe(place, prefetch);
@@ -236,7 +236,7 @@ impl Queue for Port {
                     return std::future::pending().await;
                 }
                 let ticket = Box::new(Tag { link: link.clone(), inner: message.ticket });
-                let message = Message { ticket, received: Instant::now(), ..message };
+                let message = Box::new(Message { ticket, received: Instant::now(), ..*message });
                 if bounded.send(message).await.is_err() {
                     return;
                 }

@@ -27,7 +27,7 @@ struct Subscription {
     place: Place,
     prefetch: u64,
     held: u64,
-    messages: mpsc::Sender<Message>,
+    messages: mpsc::Sender<Box<Message>>,
 }
 
 /// What was given out of a place.
@@ -70,7 +70,7 @@ impl Desk {
         id: i64,
         place: Place,
         prefetch: u16,
-        messages: mpsc::Sender<Message>,
+        messages: mpsc::Sender<Box<Message>>,
     ) {
         if self.stopped {
             return;
@@ -162,7 +162,7 @@ impl Desk {
     }
 
     /// The place of a subscription, and the way to whoever made it.
-    pub(super) fn receiver(&self, subscription: u64) -> Option<(Place, mpsc::Sender<Message>)> {
+    pub(super) fn receiver(&self, subscription: u64) -> Option<(Place, mpsc::Sender<Box<Message>>)> {
         let one = self.subscriptions.iter().find(|one| one.number == subscription)?;
         Some((one.place.clone(), one.messages.clone()))
     }
@@ -176,7 +176,7 @@ impl Desk {
 mod tests {
     use super::*;
 
-    fn desk(prefetch: u16) -> (Desk, mpsc::Receiver<Message>) {
+    fn desk(prefetch: u16) -> (Desk, mpsc::Receiver<Box<Message>>) {
         let mut desk = Desk::default();
         let (messages, receiver) = mpsc::channel(8);
         desk.subscribe(3, Place::Due, prefetch, messages);

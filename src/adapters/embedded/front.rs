@@ -399,7 +399,7 @@ impl Ticket for Settling {
 
 #[async_trait]
 impl Queue for Embedded {
-    fn subscribe(&self, place: Place, prefetch: u16) -> mpsc::Receiver<Message> {
+    fn subscribe(&self, place: Place, prefetch: u16) -> mpsc::Receiver<Box<Message>> {
         let (messages, receiver) = mpsc::channel(usize::from(prefetch.max(1)));
         let subscribe = move |engine: &mut Engine, _: &Moment| {
             let id = engine.declare(&name_of(&place))?;

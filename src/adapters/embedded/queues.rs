@@ -340,7 +340,7 @@ impl Engine {
                 received: moment.at,
                 ticket: Box::new(super::front::Settling::new(self.core.clone(), key)),
             };
-            if messages.try_send(message).is_err() {
+            if messages.try_send(Box::new(message)).is_err() {
                 // The receiver is gone: nobody saw it.
                 self.desk.leave(key, true);
                 self.dropped.push(key);

@@ -11,15 +11,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions,
-};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Consumer};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use super::Phase;
+use super::acks::Acks;
 use super::link::{Link, Loss};
 use super::properties;
 use super::topology::short;
@@ -32,7 +31,7 @@ pub(super) struct Subscription {
     pub place: Place,
     pub queue: String,
     pub prefetch: u16,
-    pub messages: mpsc::Sender<Message>,
+    pub messages: mpsc::Sender<Box<Message>>,
 }
 
 /// A subscription at work.
@@ -43,6 +42,7 @@ pub(super) struct Consuming {
     beside: Option<Consumer>,
     width: Width,
     queue: String,
+    acks: Arc<Acks>,
     gone: Arc<AtomicBool>,
 }
 
@@ -60,12 +60,13 @@ pub(super) async fn open(
     link: &Link,
     subscription: &Subscription,
     prefetch: u16,
+    acks: Arc<Acks>,
 ) -> lapin::Result<Consuming> {
     let channel = link.connection.create_channel().await?;
     let width = Width::new(prefetch);
     let queue = subscription.queue.clone();
     let consumer = consume(&channel, &queue, width.narrow()).await?;
-    Ok(Consuming { channel, consumer, beside: None, width, queue, gone: link.gone() })
+    Ok(Consuming { channel, consumer, beside: None, width, queue, acks, gone: link.gone() })
 }
 
 /// Starts a consumer. The broker applies a channel's prefetch to each consumer that begins after it
@@ -109,7 +110,7 @@ pub(super) async fn forward(
 async fn pass_on(
     consuming: &mut Consuming,
     place: &Place,
-    messages: &mpsc::Sender<Message>,
+    messages: &mpsc::Sender<Box<Message>>,
     limit: Duration,
 ) -> Loss {
     loop {
@@ -159,7 +160,7 @@ impl Consuming {
     }
 
     /// Begins or ends the second consumer, as the bodies' weight has it.
-    async fn adjust(&mut self, place: &Place, messages: &mpsc::Sender<Message>) -> lapin::Result<()> {
+    async fn adjust(&mut self, place: &Place, messages: &mpsc::Sender<Box<Message>>) -> lapin::Result<()> {
         let step = self.width.step();
         match step {
             Step::Stay => return Ok(()),
@@ -180,27 +181,39 @@ impl Consuming {
         Ok(())
     }
 
-    fn message(&mut self, place: &Place, delivery: Delivery) -> Message {
+    fn message(&mut self, place: &Place, delivery: Delivery) -> Box<Message> {
         let burden = self.width.take(delivery.data.len());
+        self.acks.give_out(delivery.delivery_tag);
         let properties = properties::from_amqp(&delivery.properties);
         // Paceline publishes to its queues by the default exchange, which the broker lets nobody else
         // use who may only write to the jobs exchange.
         let outside = !delivery.exchange.as_str().is_empty();
-        Message {
+        Box::new(Message {
             properties: if outside { from_outside(properties) } else { properties },
             place: place.clone(),
             redeliveries: properties::redeliveries(&delivery.properties, delivery.redelivered),
             received: Instant::now(),
-            ticket: Box::new(Settling { acker: delivery.acker, gone: self.gone.clone(), _burden: burden }),
+            ticket: Box::new(Settling {
+                tag: delivery.delivery_tag,
+                acker: delivery.acker,
+                acks: self.acks.clone(),
+                settled: AtomicBool::new(false),
+                gone: self.gone.clone(),
+                _burden: burden,
+            }),
             body: delivery.data.into(),
-        }
+        })
     }
 }
 
 /// A delivery's way back to the broker. The library marks it as unusable when its channel or
 /// connection ends, and never uses it on another one.
 struct Settling {
+    tag: u64,
     acker: Acker,
+    acks: Arc<Acks>,
+    /// Whether the broker was told, or is about to be: it must not be told twice.
+    settled: AtomicBool,
     /// Whether its connection was given up.
     gone: Arc<AtomicBool>,
     /// It weighs until it is dropped, as its body does.
@@ -210,16 +223,24 @@ struct Settling {
 #[async_trait]
 impl Ticket for Settling {
     async fn ack(&self) -> bool {
-        !self.is_stale() && matches!(self.acker.ack(BasicAckOptions::default()).await, Ok(true))
+        let told = !self.is_stale() && !self.settled.swap(true, Ordering::Relaxed);
+        if told {
+            self.acks.ack(self.tag, self.acker.clone());
+        }
+        told
     }
 
     async fn requeue(&self) {
+        if self.settled.swap(true, Ordering::Relaxed) {
+            return;
+        }
         // Reject, because it counts as a redelivery on every version of RabbitMQ. An error means
         // that the channel is gone, which puts the message back as well.
         let _ = self.acker.reject(BasicRejectOptions { requeue: true }).await;
+        self.acks.told(self.tag);
     }
 
     fn is_stale(&self) -> bool {
-        self.gone.load(Ordering::Acquire) || !self.acker.usable()
+        self.gone.load(Ordering::Acquire) || self.settled.load(Ordering::Relaxed) || self.acker.poisoned()
     }
 }

@@ -28,7 +28,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The longest wait for the broker's answer to a polite end. One that blocks a connection reads
 /// nothing from it, and so never answers.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(super) const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

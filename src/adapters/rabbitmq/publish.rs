@@ -67,7 +67,8 @@ enum Said {
 
 /// A message ready for the wire.
 struct Parcel {
-    key: Key,
+    /// `None` for one that the broker never gives back.
+    key: Option<Key>,
     exchange: ShortString,
     routing_key: ShortString,
     mandatory: bool,
@@ -183,7 +184,7 @@ async fn publish_batch(
         Said::Ack | Said::Nack => None,
     });
     let answered = if said.contains(&Said::Nack) { Answered::Refused } else { Answered::Accepted };
-    let keys: Vec<&Key> = parcels.iter().map(|parcel| &parcel.key).collect();
+    let keys: Vec<Option<&Key>> = parcels.iter().map(|parcel| parcel.key.as_ref()).collect();
     let results = judge(&keys, &said, &returned.into_iter().flatten().collect());
     for (parcel, result) in parcels.into_iter().zip(results) {
         // Nobody listening means that the asker gave up by itself.
@@ -225,7 +226,7 @@ fn pack(prefix: &str, request: Request) -> Option<Parcel> {
     }
 }
 
-type Address = (Key, ShortString, ShortString, bool, BasicProperties);
+type Address = (Option<Key>, ShortString, ShortString, bool, BasicProperties);
 
 fn address(prefix: &str, message: &Outgoing) -> Result<Address, PublishError> {
     let route = Route::to(prefix, &message.destination).ok_or(PublishError::Unroutable)?;
@@ -234,11 +235,11 @@ fn address(prefix: &str, message: &Outgoing) -> Result<Address, PublishError> {
     // No queue can have a name that AMQP can't carry.
     let short = |text: &str| ShortString::try_new(text).map_err(|_| PublishError::Unroutable);
     let (exchange, routing_key) = (short(&route.exchange)?, short(&route.routing_key)?);
-    let key = Key {
+    let key = route.mandatory.then(|| Key {
         exchange: route.exchange,
         routing_key: route.routing_key,
         message_id: message.properties.message_id.clone(),
-    };
+    });
     Ok((key, exchange, routing_key, route.mandatory, properties))
 }
 
@@ -269,12 +270,13 @@ fn key_of(returned: BasicReturnMessage) -> Key {
 }
 
 /// The result of each message of a batch.
-fn judge(keys: &[&Key], said: &[Said], returned: &HashSet<Key>) -> Vec<Result<(), PublishError>> {
+fn judge(keys: &[Option<&Key>], said: &[Said], returned: &HashSet<Key>) -> Vec<Result<(), PublishError>> {
     let whole = !said.iter().any(|said| matches!(said, Said::Nothing(_)));
-    let one = |(key, said): (&&Key, &Said)| match said {
+    let came_back = |key: &Option<&Key>| key.is_some_and(|key| returned.contains(key));
+    let one = |(key, said): (&Option<&Key>, &Said)| match said {
         Said::Nothing(reason) => Err(PublishError::Unconfirmed(reason.clone())),
         Said::Nack => Err(PublishError::Refused),
-        Said::Ack if returned.contains(*key) => Err(PublishError::Unroutable),
+        Said::Ack if came_back(key) => Err(PublishError::Unroutable),
         Said::Ack if whole => Ok(()),
         Said::Ack => Err(PublishError::Unconfirmed("the confirms of its batch are incomplete".into())),
     };
@@ -313,15 +315,16 @@ mod tests {
         ];
         for (said, returned, expected) in cases {
             let returned = returned.into_iter().collect();
-            assert_eq!(judge(&[&a, &b, &c], &said, &returned), expected, "{said:?}");
+            assert_eq!(judge(&[Some(&a), Some(&b), Some(&c)], &said, &returned), expected, "{said:?}");
         }
     }
 
     #[test]
     fn all_messages_with_the_key_of_a_returned_one_count_as_returned() {
         let (one, two) = (key("gone", None), key("gone", None));
-        let results = judge(&[&one, &two], &[Said::Ack, Said::Ack], &HashSet::from([one.clone()]));
-        assert_eq!(results, [Err(PublishError::Unroutable), Err(PublishError::Unroutable)]);
+        let results =
+            judge(&[Some(&one), Some(&two), None], &[const { Said::Ack }; 3], &HashSet::from([one.clone()]));
+        assert_eq!(results, [Err(PublishError::Unroutable), Err(PublishError::Unroutable), Ok(())]);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
+use super::acks::Acks;
 use super::consume::{self, Ended, Subscription};
 use super::link::{Link, Loss, Pauses};
 use super::topology::Object;
@@ -131,7 +132,8 @@ async fn open_consuming(
         own = Some(opened.map_err(|error| Loss::because(error.to_string()))?);
     }
     let limit = shared.config.connect_timeout;
-    let opening = consume::open(own.as_ref().unwrap_or(link), subscription, prefetch);
+    let acks = Acks::new(shared.writing_acks.clone());
+    let opening = consume::open(own.as_ref().unwrap_or(link), subscription, prefetch, acks);
     match timeout(limit, opening).await {
         Ok(Ok(consuming)) => Ok((own, consuming)),
         Ok(Err(error)) => Err(Loss::of(&error)),

@@ -98,8 +98,10 @@ impl Width {
             Some(_) if bytes > 2 * WEIGHT => Step::Narrow,
             Some(beside) => {
                 let now = narrow.saturating_add(beside);
-                let far = wanted / 2 >= now || (wanted == self.most && now < self.most);
-                if far { Step::Narrow } else { Step::Stay }
+                let wider = wanted / 2 >= now || (wanted == self.most && now < self.most);
+                // Also where what is heavy is settled at once: when it is no longer, all of it is in hand.
+                let narrower = wanted <= now / 2;
+                if wider || narrower { Step::Narrow } else { Step::Stay }
             }
             // All that an earlier one took is settled, so that both together keep to the prefetch.
             None if wanted > narrow && messages <= usize::from(narrow) => Step::Widen(wanted - narrow),
@@ -175,6 +177,18 @@ mod tests {
         assert_eq!(width.step(), Step::Stay, "bodies are heavy now");
         drop(take(&mut width, 300, KIB));
         assert!(matches!(width.step(), Step::Widen(_)), "and light again");
+    }
+
+    #[test]
+    fn it_narrows_when_bodies_become_heavy_however_soon_they_are_settled() {
+        let mut width = Width::new(64);
+        drop(take(&mut width, 40, KIB));
+        assert_eq!(width.step(), Step::Widen(60));
+        width.done(Step::Widen(60));
+        drop(take(&mut width, 2, MIB));
+        assert_eq!(width.step(), Step::Stay, "some are no reason");
+        drop(take(&mut width, 30, MIB));
+        assert_eq!(width.step(), Step::Narrow);
     }
 
     #[test]

@@ -11,10 +11,10 @@ use super::{jobs, receive, start, take_all, to};
 use crate::support::rabbitmq::{Broker, unique_prefix};
 
 /// Whatever comes until nothing comes any more.
-async fn all_that_comes(messages: &mut Receiver<Message>) -> Vec<Message> {
+async fn all_that_comes(messages: &mut Receiver<Box<Message>>) -> Vec<Message> {
     let mut hand = vec![receive(messages).await];
     while let Ok(Some(message)) = timeout(Duration::from_secs(1), messages.recv()).await {
-        hand.push(message);
+        hand.push(*message);
     }
     hand
 }

@@ -71,9 +71,9 @@ fn job(id: &str) -> Outgoing {
     to(Destination::Jobs("shop".into()), id)
 }
 
-async fn next(messages: &mut Receiver<Message>) -> (String, Message) {
+async fn next(messages: &mut Receiver<Box<Message>>) -> (String, Message) {
     let message = tokio::time::timeout(Duration::from_secs(60), messages.recv()).await.unwrap().unwrap();
-    (message.properties.message_id.clone().unwrap(), message)
+    (message.properties.message_id.clone().unwrap(), *message)
 }
 
 async fn number(file: &Embedded, sql: &'static str) -> i64 {
