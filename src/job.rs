@@ -119,6 +119,11 @@ impl AccountName {
         fits.then(|| Self(text.into()))
     }
 
+    /// The text itself, to be shared.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// The text itself.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -201,8 +206,9 @@ pub struct Job {
     pub account: AccountName,
     /// The provider's operation; which ones exist is the provider's knowledge.
     pub operation: String,
-    /// The provider's documented request, without credentials.
-    pub payload: Object,
+    /// The provider's documented request, without credentials; shared by whoever holds the job or a
+    /// copy of it.
+    pub payload: Arc<Object>,
     /// The lane, when the delivery counts against the limit.
     pub priority: Priority,
     /// Not sent earlier.

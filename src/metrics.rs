@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use metrics::{Unit, counter, gauge, histogram};
+use metrics::{SharedString, Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::job::{AccountName, Pool, Priority};
@@ -163,8 +163,17 @@ fn describe() {
     }
 }
 
-fn label(account: &AccountName) -> String {
-    account.as_str().to_owned()
+/// A label of an account, which shares its text: nothing is copied for each thing that is counted.
+fn label(account: &AccountName) -> SharedString {
+    SharedString::from_shared(account.shared())
+}
+
+/// A label of an operation, without a copy where a provider has it.
+fn named(operation: &str) -> SharedString {
+    match crate::providers::operation_named(operation) {
+        Some(known) => SharedString::const_str(known),
+        None => SharedString::from_owned(operation.to_owned()),
+    }
 }
 
 /// A job was taken from the broker.
@@ -173,24 +182,29 @@ pub fn job_received(account: &AccountName) {
 }
 
 /// A delivery ended; `reason` is the dead reason's word, if it is dead.
-pub fn delivery_settled(account: &AccountName, operation: &str, status: Status, reason: Option<&str>) {
+pub fn delivery_settled(
+    account: &AccountName,
+    operation: &str,
+    status: Status,
+    reason: Option<&'static str>,
+) {
     counter!(
         DELIVERIES_SETTLED,
         "account" => label(account),
-        "operation" => operation.to_owned(),
+        "operation" => named(operation),
         "status" => status.as_str(),
-        "reason" => reason.unwrap_or_default().to_owned(),
+        "reason" => reason.unwrap_or_default(),
     )
     .increment(1);
 }
 
 /// A delivery was put off for another attempt; `cause` is one of a few fixed words.
-pub fn delivery_retried(account: &AccountName, operation: &str, cause: &str) {
+pub fn delivery_retried(account: &AccountName, operation: &str, cause: &'static str) {
     counter!(
         DELIVERIES_RETRIED,
         "account" => label(account),
-        "operation" => operation.to_owned(),
-        "cause" => cause.to_owned(),
+        "operation" => named(operation),
+        "cause" => cause,
     )
     .increment(1);
 }
@@ -225,7 +239,7 @@ pub fn provider_request(
     counter!(
         PROVIDER_REQUESTS,
         "account" => label(account),
-        "operation" => operation.to_owned(),
+        "operation" => named(operation),
         "class" => class.as_str(),
         "result" => result,
     )
@@ -233,7 +247,7 @@ pub fn provider_request(
     histogram!(
         PROVIDER_REQUEST_DURATION,
         "account" => label(account),
-        "operation" => operation.to_owned(),
+        "operation" => named(operation),
     )
     .record(took);
 }

@@ -29,6 +29,11 @@ pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
     ALL.into_iter().find(|provider| provider.name() == name)
 }
 
+/// The operation of that name, of whichever provider has it.
+pub fn operation_named(name: &str) -> Option<&'static str> {
+    ALL.into_iter().flat_map(Provider::operations).copied().find(|operation| *operation == name)
+}
+
 /// What paceline knows of one push provider.
 pub trait Provider: Send + Sync {
     /// Its name in the configuration and in metrics.
@@ -105,5 +110,5 @@ pub trait Gateway: Send + Sync {
     fn deliveries_per_request(&self) -> usize;
     /// An address at the host of a delivery's request that answers without being an API call, to
     /// open a connection ahead.
-    fn warm_up_url(&self, delivery: &Delivery) -> reqwest::Url;
+    fn warm_up_url(&self, delivery: &Delivery) -> &reqwest::Url;
 }

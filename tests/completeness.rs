@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline::config::{Account, Environment, load_text};
-use paceline::job::{AccountName, Class, Delivery, Finding, Job, Line};
+use paceline::job::{AccountName, Class, Delivery, Finding, Job, Line, Object};
 use paceline::pipeline::decode::decode_body;
 use paceline::ports::{WireAnswer, WireRequest};
 use paceline::providers::{ALL, Provider, Repeat};
@@ -270,10 +270,10 @@ impl Examined {
             };
             let mut takes_nulls = true;
             for job in jobs.iter().filter(|job| job.operation == *operation) {
-                if let Err(error) = validator.validate(&Value::Object(job.payload.clone())) {
+                if let Err(error) = validator.validate(&Value::Object(Object::clone(&job.payload))) {
                     self.lacks(Piece::Schema, format!("{operation} ({}): {error}", job.transaction_id));
                 }
-                takes_nulls &= validator.is_valid(&Value::Object(nulled(job).payload));
+                takes_nulls &= validator.is_valid(&Value::Object(Object::clone(&nulled(job).payload)));
             }
             if takes_nulls {
                 self.lacks(Piece::Schema, format!("{operation}: payloads of nulls fit it"));
@@ -374,7 +374,7 @@ fn class_problem(account: &Account, job: &Job) -> Option<String> {
 /// The job with all of its payload of an impossible type.
 fn nulled(job: &Job) -> Job {
     let mut nulled = job.clone();
-    nulled.payload.values_mut().for_each(|value| *value = Value::Null);
+    Arc::make_mut(&mut nulled.payload).values_mut().for_each(|value| *value = Value::Null);
     nulled
 }
 
@@ -384,7 +384,7 @@ const MARK: &str = "the-mark-of-this-test";
 /// The job with an unknown member in its payload, which must reach the provider.
 fn marked(job: &Job) -> Job {
     let mut marked = job.clone();
-    marked.payload.insert("a_member_of_the_test".into(), MARK.into());
+    Arc::make_mut(&mut marked.payload).insert("a_member_of_the_test".into(), MARK.into());
     marked
 }
 

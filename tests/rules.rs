@@ -204,7 +204,7 @@ fn find(account: &Account, operation: &str, payload: Object) -> Found {
         transaction_id: TransactionId::new("t-1").unwrap(),
         account: account.name.clone(),
         operation: operation.to_owned(),
-        payload,
+        payload: payload.into(),
         priority: Default::default(),
         not_before: None,
         expires_at: None,

@@ -16,7 +16,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 /// As many as a worker takes from a job queue by default.
-const PREFETCH: u16 = 128;
+const PREFETCH: u16 = 256;
 
 /// As long as a worker's claims last by default, roughly.
 const LEASE_MS: u64 = 60_000;

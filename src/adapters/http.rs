@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::adapters::tls;
 use crate::config::Roots;
-use crate::ports::{MOST_ANSWER_BYTES, Sent, Wire, WireAnswer, WireRequest};
+use crate::ports::{ANSWER_HEADERS, MOST_ANSWER_BYTES, Sent, Wire, WireAnswer, WireRequest};
 
 /// How long an idle connection is kept: shorter than the keep-alive of usual load balancers (60 s),
 /// so that a request seldom meets a connection that the other side just closed.
@@ -98,11 +98,9 @@ impl HttpWire {
         let body = reqwest::Body::wrap(PunctualBody { bytes: Some(request.body), write_by });
         let response = builder.body(body).send().await?;
         let status = response.status().as_u16();
-        let headers = response
-            .headers()
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-            .collect();
+        let read =
+            |name: &str| Some((name.to_owned(), response.headers().get(name)?.to_str().ok()?.to_owned()));
+        let headers = ANSWER_HEADERS.into_iter().filter_map(read).collect();
         Ok(WireAnswer::Response { status, headers, body: read_capped(response).await })
     }
 }

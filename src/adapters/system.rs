@@ -1,7 +1,6 @@
 //! Time and chance as the system has them.
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use crate::ports::{Chance, Clock};
 
@@ -25,6 +24,7 @@ impl Chance for SystemChance {
     }
 
     fn unique(&self) -> String {
-        Uuid::new_v4().to_string()
+        // From the thread's generator, which asks the system for a seed now and then and not each time.
+        uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string()
     }
 }

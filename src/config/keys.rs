@@ -271,9 +271,9 @@ const WORKER: &[Key] = &[
     key(
         "jobs_prefetch",
         integer(1, 2000),
-        Some("128"),
+        Some("256"),
         "The most unsettled messages taken from an account's job queue, in each worker.",
-        "Enough to keep 64 requests busy; all of them come again when a worker dies. Of large bodies fewer are taken: about 4 MiB of each queue.",
+        "Enough to keep 64 requests busy while others are claimed and settled; all of them come again when a worker dies. Of large bodies fewer are taken: about 4 MiB of each queue.",
     ),
     key(
         "lane_prefetch",

@@ -82,7 +82,7 @@ impl Gateway for FakeGateway {
     fn deliveries_per_request(&self) -> usize {
         1
     }
-    fn warm_up_url(&self, _: &Delivery) -> reqwest::Url {
+    fn warm_up_url(&self, _: &Delivery) -> &reqwest::Url {
         unreachable!("not part of loading")
     }
 }

@@ -106,7 +106,7 @@ fn decode_members(mut members: Object) -> Result<Job, Box<Unreadable>> {
                 transaction_id,
                 account,
                 operation,
-                payload,
+                payload: payload.into(),
                 priority: priority.unwrap_or_default(),
                 not_before,
                 expires_at,

@@ -57,6 +57,11 @@ impl<T: AsRef<Delivery>> Cargo<T> {
         self.claimed.iter().map(|claimed| claimed.parcel.as_ref()).collect()
     }
 
+    /// The first of them; `None` never comes, since an empty cargo is never made.
+    pub fn first(&self) -> Option<&Delivery> {
+        self.claimed.first().map(|claimed| claimed.parcel.as_ref())
+    }
+
     /// What the worker keeps with each of them, in the same order.
     pub fn parcels(&self) -> impl Iterator<Item = &T> {
         self.claimed.iter().map(|claimed| &claimed.parcel)

@@ -27,7 +27,7 @@ pub(super) fn refuse_credentials(object: &Object, place: Place<'_>, report: &mut
 }
 
 /// Reads `base_url`.
-pub(super) fn base_url(settings: &mut Settings<'_>) -> Result<Option<Url>, ConfigError> {
+pub(super) fn base_url(settings: &mut Settings<'_>) -> Result<Option<Address>, ConfigError> {
     let Some(text) = settings.text("base_url")? else { return Ok(None) };
     parse_base_url(&text).map(Some).map_err(|problem| settings.error("base_url", problem))
 }
@@ -59,35 +59,44 @@ pub(super) fn missing(settings: &Settings<'_>, key: &str) -> ConfigError {
     settings.error(key, "is missing and has no default")
 }
 
-/// An address that requests can be built on: the path is a prefix of theirs.
+/// An address that requests are built on: its path is a prefix of theirs.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    base: Url,
+    root: Url,
+}
+
+impl Address {
+    /// The address of a call, with `path` behind its own.
+    pub(super) fn endpoint(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
+        url
+    }
+
+    /// The address that opens a connection without being a call.
+    pub(super) const fn root(&self) -> &Url {
+        &self.root
+    }
+}
+
+/// Reads an address that requests can be built on.
 ///
 /// Plain `http` is allowed because it only ever comes from a configuration that says so.
-pub(super) fn parse_base_url(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).map_err(|_| "is not a URL such as https://api.example.com")?;
-    if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none_or(str::is_empty) {
+pub(super) fn parse_base_url(text: &str) -> Result<Address, &'static str> {
+    let base = Url::parse(text).map_err(|_| "is not a URL such as https://api.example.com")?;
+    if !matches!(base.scheme(), "https" | "http") || base.host_str().is_none_or(str::is_empty) {
         return Err("must begin with https:// or http:// and name a host");
     }
-    if !url.username().is_empty() || url.password().is_some() {
+    if !base.username().is_empty() || base.password().is_some() {
         return Err("must not hold credentials");
     }
-    if url.query().is_some() || url.fragment().is_some() {
+    if base.query().is_some() || base.fragment().is_some() {
         return Err("must not have a query or a fragment");
     }
-    Ok(url)
-}
-
-/// The address of a call: the base with `path` behind its own.
-pub(super) fn endpoint(base: &Url, path: &str) -> Url {
-    let mut url = base.clone();
-    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
-    url
-}
-
-/// The address that opens a connection without being a call.
-pub(super) fn root(base: &Url) -> Url {
-    let mut url = base.clone();
-    url.set_path("/");
-    url
+    let mut root = base.clone();
+    root.set_path("/");
+    Ok(Address { base, root })
 }
 
 fn check_secret(secret: &Secret) -> Result<(), &'static str> {
@@ -161,8 +170,8 @@ mod tests {
             ("http://h:81/a/b/", "http://h:81/a/b/json/1.3/x"),
         ] {
             let base = parse_base_url(base).unwrap();
-            assert_eq!(endpoint(&base, "json/1.3/x").as_str(), expected);
-            assert_eq!(root(&base).path(), "/");
+            assert_eq!(base.endpoint("json/1.3/x").as_str(), expected);
+            assert_eq!(base.root().path(), "/");
         }
     }
 

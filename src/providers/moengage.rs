@@ -15,6 +15,7 @@ use std::time::Duration;
 use reqwest::Url;
 use serde_json::{Value, json};
 
+use super::account::Address;
 use super::{Gateway, Planned, Provider, Repeat, account};
 use crate::config::keys::Key;
 use crate::config::{ConfigError, Secret, Settings};
@@ -152,9 +153,9 @@ impl Provider for MoEngage {
 /// An account's block of the configuration.
 struct Account {
     /// Of the push API.
-    base_url: Url,
+    base_url: Address,
     /// Of the campaign API.
-    campaigns_url: Url,
+    campaigns_url: Address,
     workspace_id: String,
     push_api_key: Secret,
     /// Without it the account has no campaign calls.
@@ -196,7 +197,7 @@ impl Account {
 }
 
 /// The addresses of the push API and of the campaign API.
-fn read_base_urls(settings: &mut Settings<'_>) -> Result<(Url, Url), ConfigError> {
+fn read_base_urls(settings: &mut Settings<'_>) -> Result<(Address, Address), ConfigError> {
     let data_center = settings.text("data_center")?;
     let base_url = account::base_url(settings)?;
     match (data_center, base_url) {
@@ -213,7 +214,7 @@ fn read_base_urls(settings: &mut Settings<'_>) -> Result<(Url, Url), ConfigError
 
 /// The addresses of the push API and of the campaign API in a data center. The name becomes part of
 /// a host, so it must not be able to name another one.
-fn data_center_urls(name: &str) -> Result<(Url, Url), &'static str> {
+fn data_center_urls(name: &str) -> Result<(Address, Address), &'static str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     if !(1..=16).contains(&name.len()) || !name.bytes().all(plain) {
         return Err("must be 1 to 16 of A-Z a-z 0-9 -, such as \"01\" or \"101\"");
@@ -350,11 +351,11 @@ impl Gateway for Engaged {
         1
     }
 
-    fn warm_up_url(&self, delivery: &Delivery) -> Url {
-        account::root(match Operation::of(delivery) {
-            Operation::SendPush => &self.account.base_url,
-            Operation::UpdateCampaign | Operation::SearchCampaigns => &self.account.campaigns_url,
-        })
+    fn warm_up_url(&self, delivery: &Delivery) -> &Url {
+        match Operation::of(delivery) {
+            Operation::SendPush => self.account.base_url.root(),
+            Operation::UpdateCampaign | Operation::SearchCampaigns => self.account.campaigns_url.root(),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use self::calls::Call;
+use super::account::Address;
 use super::{Gateway, Planned, Provider, Repeat, account};
 use crate::config::keys::Key;
 use crate::config::{ConfigError, Secret, Settings};
@@ -148,7 +149,7 @@ impl Provider for Pushwoosh {
 
 /// An account's block of the configuration.
 struct Account {
-    base_url: Url,
+    base_url: Address,
     api_token: Secret,
     /// Where a payload names neither an application nor a group.
     application: Option<String>,
@@ -266,8 +267,8 @@ impl Gateway for Pushed {
         self.account.notifications_per_request
     }
 
-    fn warm_up_url(&self, _: &Delivery) -> Url {
-        request::warm_up_url(&self.account)
+    fn warm_up_url(&self, _: &Delivery) -> &Url {
+        self.account.base_url.root()
     }
 }
 

@@ -185,12 +185,22 @@ pub(super) const FILLED: Shape = Shape::Filled { least: 1 };
 pub(super) fn check_members(table: &[Member], object: &Object, place: Place<'_>, report: &mut Report) {
     for member in table {
         let at = place.member(member.name);
-        match object.get(member.name) {
+        match find(object, member.name) {
             Some(value) => check(&member.shape, value, at, report),
             None if member.required => report.add(at, "nothing", allowed(&member.shape)),
             None => {}
         }
     }
+}
+
+/// A member of an object. A table has dozens of names and most objects a few members: to look at each of
+/// them costs less than to hash each name.
+fn find<'o>(object: &'o Object, name: &str) -> Option<&'o Value> {
+    const FEW: usize = 16;
+    if object.len() > FEW {
+        return object.get(name);
+    }
+    object.iter().find(|(given, _)| *given == name).map(|(_, value)| value)
 }
 
 /// Checks a value against a shape.

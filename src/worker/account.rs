@@ -219,8 +219,10 @@ impl AccountState {
     pub(super) fn touch(&self, host: &Url, now: Instant) -> bool {
         // No code panics while it holds the lock, so a poisoned map is still whole.
         let mut last = self.last_requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = last.insert(host.clone(), now);
-        before.is_none_or(|at| now.saturating_duration_since(at) > COLD_AFTER)
+        match last.get_mut(host) {
+            Some(before) => now.saturating_duration_since(std::mem::replace(before, now)) > COLD_AFTER,
+            None => last.insert(host.clone(), now).is_none(),
+        }
     }
 }
 

@@ -210,7 +210,10 @@ impl Worker {
                     let working = self.quiet.read().await;
                     let mut attempted = self.attempt_exempt(parcel, pass).await;
                     drop((working, slot));
-                    self.spawn_all(attempted.errands);
+                    // Of one delivery there is one at most, and nothing else left to do.
+                    for errand in attempted.errands {
+                        errand.work.await;
+                    }
                     match attempted.back.pop() {
                         None => return,
                         Some(again) => parcel = again,
@@ -290,7 +293,7 @@ impl Worker {
     ) -> Attempted {
         let name = account.name();
         let mut request = account.gateway().request(&cargo.deliveries());
-        let host = cargo.deliveries().first().map(|delivery| account.gateway().warm_up_url(delivery));
+        let host = cargo.first().map(|delivery| account.gateway().warm_up_url(delivery));
         let started = Instant::now();
         let write_by = cargo.write_by(started, self.ports.clock.now());
         if let Some(slot) = cargo.slot() {
@@ -302,7 +305,7 @@ impl Worker {
             let back = Box::pin(self.release_all(cargo.into_claimed())).await;
             return Attempted { back, ..Attempted::default() };
         }
-        if let Some(host) = &host {
+        if let Some(host) = host {
             account.touch(host, started);
         }
         let call = Call::start(cargo.parcels().map(|parcel| &parcel.attempt), &request);
@@ -331,7 +334,7 @@ impl Worker {
         account: &AccountState,
         cargo: Cargo<Parcel>,
         pass: Pass,
-        host: Option<Url>,
+        host: Option<&Url>,
     ) -> Vec<Parcel> {
         metrics::write_too_late(account.name());
         tracing::debug!(account = %account.name(), "a request missed its time and was not written");
@@ -348,7 +351,7 @@ impl Worker {
         let back = self.release_all(others).await;
         drop(pass);
         if let Some(host) = host {
-            self.ports.wire.warm_up(&host).await;
+            self.ports.wire.warm_up(host).await;
         }
         back
     }

@@ -140,8 +140,8 @@ impl Worker {
             return self.wait_on_ladder(&parcel, parcel.envelope.clone(), Duration::from_secs(60)).await;
         };
         let url = parcel.account.gateway().warm_up_url(&parcel.delivery);
-        if parcel.account.touch(&url, Instant::now()) {
-            let worker = self.clone();
+        if parcel.account.touch(url, Instant::now()) {
+            let (worker, url) = (self.clone(), url.clone());
             self.tasks.spawn(async move { worker.ports.wire.warm_up(&url).await });
         }
         if !self.is_running() {

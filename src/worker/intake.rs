@@ -149,7 +149,8 @@ impl Worker {
         match self.route(&parcel, 1) {
             Route::Expired => Box::pin(self.expire(parcel)).await,
             Route::Wait => Box::pin(self.enqueue(parcel)).await,
-            Route::Send => self.deliver_exempt(parcel).await,
+            // Apart from what led here, which would else be moved with it.
+            Route::Send => Box::pin(self.deliver_exempt(parcel)).await,
             Route::Later(..) | Route::Forward(_) => {
                 let safe = self.send_on(&parcel, 1).await;
                 self.ack_if(safe, &parcel.hand).await;

@@ -37,7 +37,7 @@ impl Worker {
     ) -> Errand {
         let verdict = account.gateway().verdict(&cargo.deliveries(), answer, cargo.after_unknown());
         let (operation, class) = (operation_of(account, &cargo), class_of(account, &cargo));
-        let line = cargo.deliveries().first().map_or(Line::MAIN, |delivery| classify::line(delivery));
+        let line = cargo.first().map_or(Line::MAIN, classify::line);
         metrics::provider_request(account.name(), operation, class, verdict.label(), took);
         tell_answer(account.name().as_str(), operation, class, &verdict, answer, took);
         if class == RequestClass::Counted && matches!(answer, WireAnswer::Response { .. }) {
@@ -100,7 +100,7 @@ impl Worker {
             account = %account.name(), seconds = wait.as_secs_f64(),
             "the provider throttles; counted requests of the account wait"
         );
-        let Some(room) = cargo.deliveries().first().and_then(|delivery| account.room_of(delivery)) else {
+        let Some(room) = cargo.first().and_then(|delivery| account.room_of(delivery)) else {
             return;
         };
         if let Err(error) = self.ports.permits.pause_pool(&room.key, wait).await {
@@ -330,7 +330,7 @@ impl Marks {
 
 /// A pool without windows is no limit.
 fn class_of(account: &AccountState, cargo: &Cargo<Parcel>) -> RequestClass {
-    let room = cargo.deliveries().first().and_then(|delivery| account.room_of(delivery));
+    let room = cargo.first().and_then(|delivery| account.room_of(delivery));
     let limited = room.is_some_and(|room| !room.windows.is_empty());
     if cargo.is_counted() && limited { RequestClass::Counted } else { RequestClass::Exempt }
 }
@@ -338,7 +338,7 @@ fn class_of(account: &AccountState, cargo: &Cargo<Parcel>) -> RequestClass {
 /// All deliveries of a request are of one operation.
 fn operation_of(account: &AccountState, cargo: &Cargo<Parcel>) -> &'static str {
     let operations = crate::providers::by_name(account.provider()).map_or(&[][..], |p| p.operations());
-    let first = cargo.deliveries().first().map(|delivery| delivery.job.operation.as_str());
+    let first = cargo.first().map(|delivery| delivery.job.operation.as_str());
     operations.iter().copied().find(|known| Some(*known) == first).unwrap_or("unknown")
 }
 

@@ -1,6 +1,6 @@
 //! Providers that lack exactly one piece.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use paceline::config::{ConfigError, Settings};
@@ -12,6 +12,10 @@ use paceline::verdict::Verdict;
 use serde_json::Value;
 
 use super::Piece;
+
+/// A host that no request goes to.
+static ELSEWHERE: LazyLock<reqwest::Url> =
+    LazyLock::new(|| "https://elsewhere.example/".parse().expect("a URL"));
 
 macro_rules! lacks {
     ($($lack:ident => $piece:ident),* $(,)?) => {
@@ -243,9 +247,9 @@ impl Gateway for BrokenGateway {
         self.whole.deliveries_per_request()
     }
 
-    fn warm_up_url(&self, delivery: &Delivery) -> reqwest::Url {
+    fn warm_up_url(&self, delivery: &Delivery) -> &reqwest::Url {
         match self.lacks {
-            Lack::WarmUpElsewhere => "https://elsewhere.example/".parse().expect("a URL"),
+            Lack::WarmUpElsewhere => &ELSEWHERE,
             // Without the noise of a panic that nobody expected.
             Lack::WarmUpPanics => std::panic::resume_unwind(Box::new("as the test asks for")),
             _ => self.whole.warm_up_url(delivery),

@@ -221,7 +221,7 @@ impl Played {
         for (name, _) in job.payload.iter().filter(|(_, value)| value.is_string() || value.is_number()) {
             for code in &held {
                 let mut variant = job.clone();
-                variant.payload[name] = json!(code);
+                Arc::make_mut(&mut variant.payload)[name] = json!(code);
                 variants.push(variant);
             }
         }

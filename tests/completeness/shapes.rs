@@ -20,7 +20,7 @@ impl Examined {
     pub fn unknown_members(&mut self, jobs: &[&Job], account: &Account, validator: &jsonschema::Validator) {
         // Rules that refuse nothing can't tell which member is unknown.
         for job in jobs.iter().filter(|job| !findings(account, &nulled(job)).is_empty()) {
-            let payload = Value::Object(job.payload.clone());
+            let payload = Value::Object(Object::clone(&job.payload));
             for place in places(&payload) {
                 let mut marked = payload.clone();
                 let Some(Value::Object(object)) = marked.pointer_mut(&place) else { continue };
@@ -39,7 +39,7 @@ impl Examined {
         let mut objects: BTreeMap<String, usize> = BTreeMap::new();
         let mut members: BTreeMap<Named, Taken> = BTreeMap::new();
         for job in jobs {
-            let payload = Value::Object(job.payload.clone());
+            let payload = Value::Object(Object::clone(&job.payload));
             for place in places(&payload) {
                 let Some(Value::Object(object)) = payload.pointer(&place) else { continue };
                 *objects.entry(general(&place)).or_default() += 1;
@@ -96,5 +96,5 @@ pub fn places(value: &Value) -> Vec<String> {
 /// The job with another payload.
 pub fn with_payload(job: &Job, payload: Value) -> Job {
     let Value::Object(payload) = payload else { panic!("a payload is an object") };
-    Job { payload, ..job.clone() }
+    Job { payload: payload.into(), ..job.clone() }
 }

@@ -59,7 +59,7 @@ impl Examined {
 
     /// What a producer put into a payload may be a person's: findings go to logs and dead letters.
     pub fn findings(&mut self, job: &Job, account: &Account) {
-        let payload = Value::Object(job.payload.clone());
+        let payload = Value::Object(Object::clone(&job.payload));
         for place in shapes::places(&payload).iter().filter(|place| !place.is_empty()) {
             let mut mistyped = payload.clone();
             let target = mistyped.pointer_mut(place).expect("it is one of its places");

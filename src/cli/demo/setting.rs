@@ -213,7 +213,7 @@ impl Gateway for Sped {
         self.inner.deliveries_per_request()
     }
 
-    fn warm_up_url(&self, delivery: &Delivery) -> reqwest::Url {
+    fn warm_up_url(&self, delivery: &Delivery) -> &reqwest::Url {
         self.inner.warm_up_url(delivery)
     }
 }

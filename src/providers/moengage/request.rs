@@ -4,13 +4,12 @@ use serde_json::Value;
 
 use super::Account;
 use super::signature::sign;
-use crate::job::{Job, json_of};
+use crate::job::{Job, Object, json_of};
 use crate::ports::WireRequest;
-use crate::providers::account::endpoint;
 
 /// The request of a `sendPush` delivery: the producer's body with the account's credentials.
 pub(super) fn send_push(account: &Account, job: &Job) -> WireRequest {
-    let mut body = job.payload.clone();
+    let mut body = Object::clone(&job.payload);
     let campaign = body.get("campaignName").and_then(Value::as_str).unwrap_or_default();
     let signature = sign(&account.workspace_id, campaign, account.push_api_key.expose());
     body.insert("appId".to_owned(), account.workspace_id.as_str().into());
@@ -18,7 +17,7 @@ pub(super) fn send_push(account: &Account, job: &Job) -> WireRequest {
     body.entry("requestType").or_insert_with(|| "push".into());
     WireRequest {
         method: reqwest::Method::POST,
-        url: endpoint(&account.base_url, "v2/transaction/sendpush"),
+        url: account.base_url.endpoint("v2/transaction/sendpush"),
         headers: Vec::new(),
         body: json_of(&body).into(),
     }
@@ -30,6 +29,7 @@ mod tests {
 
     use super::*;
     use crate::providers::Gateway;
+    use crate::providers::account::parse_base_url;
     use crate::providers::moengage::tests::{gateway, gateway_with, job, push};
 
     fn sent(gateway: &impl Gateway, payload: Value) -> (WireRequest, Value) {
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_account_s_address_may_have_a_path() {
         let proxied = gateway_with(|account| {
-            account.base_url = reqwest::Url::parse("http://127.0.0.1:9999/moe/").unwrap();
+            account.base_url = parse_base_url("http://127.0.0.1:9999/moe/").unwrap();
         });
         let (request, _) = sent(&proxied, push("All Users"));
         let planned = proxied.plan(&job(push("All Users"))).unwrap();

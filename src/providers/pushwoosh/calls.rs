@@ -74,7 +74,7 @@ impl Call {
         request.insert("auth".to_owned(), account.api_token.expose().into());
         let given = delivery.job.payload.iter();
         request.extend(given.map(|(name, value)| rules::as_documented(self, name, value)));
-        request::call(account, self.name(), request)
+        request::call(account, self.name(), &request)
     }
 
     /// The meaning of an answer.

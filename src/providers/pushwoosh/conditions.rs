@@ -368,14 +368,16 @@ fn is_pair(condition: &Value) -> bool {
 
 /// Writes conditions as all documented samples do: each with a third member, even where nobody looks
 /// at it, and a day with its midnight where a bound can only be a date.
-pub(super) fn complete(notification: &mut Object) {
-    let list = notification.get_mut("conditions").and_then(Value::as_array_mut);
-    for condition in list.into_iter().flatten().filter_map(Value::as_array_mut) {
+pub(super) fn completed(conditions: &Value) -> Value {
+    let mut completed = conditions.clone();
+    let list = completed.as_array_mut().into_iter().flatten();
+    for condition in list.filter_map(Value::as_array_mut) {
         if condition.len() == 2 {
             condition.push(json!(""));
         }
         complete_dates(condition);
     }
+    completed
 }
 
 fn complete_dates(condition: &mut [Value]) {

@@ -1,8 +1,11 @@
 //! From a `createMessage` job to its deliveries: identity, class, and who may share a request.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::fields::{LARGEST_REQUEST, NOTIFICATIONS};
@@ -32,7 +35,9 @@ pub(super) fn create_message(account: &Account, job: &Job) -> Result<Planned, Ve
     let Some(notifications) = check_request(&job.payload, context, &mut report) else {
         return Err(report.into_findings());
     };
-    let rest = without_notifications(&job.payload);
+    let several = notifications.len() > 1;
+    // Only then is there anything to copy.
+    let rest = if several { without_notifications(&job.payload) } else { Object::new() };
     check_copies(job, &rest, notifications.len(), &mut report);
     let identities = identities(job, notifications);
     let checked = check_all(job, notifications, &identities, context);
@@ -40,9 +45,8 @@ pub(super) fn create_message(account: &Account, job: &Job) -> Result<Planned, Ve
         let each = checked.into_iter().flatten();
         return Err(report.into_findings().into_iter().chain(each).collect());
     }
-    let key = canonical(&Value::Object(request::envelope(account, &rest))).into();
-    let split = Split { account, job, rest: &rest, key };
-    let several = notifications.len() > 1;
+    let key = LazyCell::new(|| canonical(&Value::Object(request::envelope(account, &job.payload))).into());
+    let split = Split { account, job, rest: &rest, key: &key };
     let ids = identities.into_iter().map(|(id, _)| id);
     let entries = notifications.iter().zip(ids).zip(checked);
     Ok(entries
@@ -118,10 +122,10 @@ fn without_notifications(payload: &Object) -> Object {
 struct Split<'a> {
     account: &'a Account,
     job: &'a Job,
-    /// The payload without its notifications.
+    /// The payload without its notifications, where it has several.
     rest: &'a Object,
     /// The request without its notifications, as canonical text.
-    key: Arc<str>,
+    key: &'a dyn Deref<Target = Arc<str>>,
 }
 
 impl Split<'_> {
@@ -163,7 +167,7 @@ impl Split<'_> {
             transaction_id: self.job.transaction_id.clone(),
             account: self.job.account.clone(),
             operation: self.job.operation.clone(),
-            payload,
+            payload: payload.into(),
             priority: self.job.priority,
             not_before: self.job.not_before,
             expires_at: self.job.expires_at,
@@ -176,8 +180,9 @@ impl Split<'_> {
     fn batch_key(&self, job: &Job, id: &DeliveryId) -> Option<Arc<str>> {
         let most = self.account.notifications_per_request;
         let own = json_bytes(&request::notification(job, id)) + 1;
-        let whole = own.saturating_mul(most) + self.key.len() + FRAME;
-        (most > 1 && whole <= LARGEST_REQUEST).then(|| self.key.clone())
+        let key: &Arc<str> = self.key;
+        let whole = own.saturating_mul(most) + key.len() + FRAME;
+        (most > 1 && whole <= LARGEST_REQUEST).then(|| key.clone())
     }
 }
 
@@ -187,7 +192,7 @@ fn class(account: &Account, notification: &Value) -> Class {
     if exempt { Class::Exempt } else { Class::Counted(MESSAGES) }
 }
 
-fn json_bytes(object: &Object) -> usize {
+fn json_bytes(object: &impl Serialize) -> usize {
     // A map of JSON values always has a JSON text; were there none, no size is the safe answer.
     serde_json::to_vec(object).map_or(usize::MAX / 4096, |bytes| bytes.len())
 }

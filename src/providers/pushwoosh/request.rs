@@ -1,6 +1,7 @@
 //! Building requests.
 
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::fields::NOTIFICATIONS;
@@ -8,32 +9,49 @@ use super::fields::dates::whole_minutes;
 use super::{Account, conditions};
 use crate::job::{Delivery, DeliveryId, Job, Object, json_of};
 use crate::ports::WireRequest;
-use crate::providers::account;
-use crate::providers::account::{CREDENTIALS, endpoint};
+use crate::providers::account::CREDENTIALS;
 
 /// The request that carries all these deliveries, which have the same envelope.
 pub(super) fn create_message(account: &Account, deliveries: &[&Delivery]) -> WireRequest {
-    let payload = deliveries.first().map(|delivery| &delivery.job.payload);
-    let envelope = payload.map(|payload| envelope(account, payload)).unwrap_or_default();
-    let notifications: Vec<Value> =
-        deliveries.iter().map(|delivery| notification(&delivery.job, &delivery.id).into()).collect();
-    let mut request = Object::new();
-    request.insert("auth".to_owned(), account.api_token.expose().into());
-    request.extend(envelope);
-    request.insert(NOTIFICATIONS.name.to_owned(), notifications.into());
-    call(account, "createMessage", request)
+    let notifications = deliveries.iter().map(|delivery| notification(&delivery.job, &delivery.id)).collect();
+    let payload = deliveries.first().map(|delivery| &*delivery.job.payload);
+    call(account, "createMessage", &CreateMessage { account, payload, notifications })
+}
+
+/// The inside of a `createMessage`; borrowed, because its parts may be large.
+struct CreateMessage<'a> {
+    account: &'a Account,
+    payload: Option<&'a Object>,
+    notifications: Vec<Completed<'a>>,
+}
+
+impl Serialize for CreateMessage<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("auth", self.account.api_token.expose())?;
+        if let Some(payload) = self.payload {
+            for (name, value) in beside_notifications(payload) {
+                map.serialize_entry(name, value)?;
+            }
+            if let Some(application) = own_application(self.account, payload) {
+                map.serialize_entry("application", application)?;
+            }
+        }
+        map.serialize_entry(NOTIFICATIONS.name, &self.notifications)?;
+        map.end()
+    }
 }
 
 #[derive(Serialize)]
-struct Call {
-    request: Object,
+struct Call<'a, T> {
+    request: &'a T,
 }
 
 /// A call of the provider, of what stands inside `request`, `auth` included.
-pub(super) fn call(account: &Account, name: &str, request: Object) -> WireRequest {
+pub(super) fn call(account: &Account, name: &str, request: &impl Serialize) -> WireRequest {
     WireRequest {
         method: reqwest::Method::POST,
-        url: endpoint(&account.base_url, &format!("json/1.3/{name}")),
+        url: account.base_url.endpoint(&format!("json/1.3/{name}")),
         headers: Vec::new(),
         body: json_of(&Call { request }).into(),
     }
@@ -42,19 +60,23 @@ pub(super) fn call(account: &Account, name: &str, request: Object) -> WireReques
 /// The members of the request beside the credential and the notifications: the payload's, with the
 /// account's application where the payload names none.
 pub(super) fn envelope(account: &Account, payload: &Object) -> Object {
-    let ours =
-        |name: &str| name == NOTIFICATIONS.name || CREDENTIALS.iter().any(|member| member.name == name);
-    let mut envelope: Object = payload
-        .iter()
-        .filter(|(name, _)| !ours(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    if let Some(application) = &account.application
-        && uses_default(payload)
-    {
-        envelope.insert("application".to_owned(), application.as_str().into());
+    let mut envelope: Object =
+        beside_notifications(payload).map(|(name, value)| (name.clone(), value.clone())).collect();
+    if let Some(application) = own_application(account, payload) {
+        envelope.insert("application".to_owned(), application.into());
     }
     envelope
+}
+
+fn beside_notifications(payload: &Object) -> impl Iterator<Item = (&String, &Value)> {
+    let ours =
+        |name: &str| name == NOTIFICATIONS.name || CREDENTIALS.iter().any(|member| member.name == name);
+    payload.iter().filter(move |(name, _)| !ours(name))
+}
+
+/// The account's application, where the payload names none.
+fn own_application<'a>(account: &'a Account, payload: &Object) -> Option<&'a str> {
+    account.application.as_deref().filter(|_| uses_default(payload))
 }
 
 fn uses_default(payload: &Object) -> bool {
@@ -67,31 +89,55 @@ pub(super) fn is_own_application(account: &Account, payload: &Object) -> bool {
     uses_default(payload) || (named.is_some() && named == account.application.as_deref())
 }
 
-/// The notification as it is sent. Always the same for the same delivery: the provider recognises a
-/// repeated attempt by its `transactionId`.
-pub(super) fn notification(job: &Job, id: &DeliveryId) -> Object {
-    let given = job.payload.get(NOTIFICATIONS.name).and_then(|list| list.get(0)).and_then(Value::as_object);
-    let mut notification = given.cloned().unwrap_or_default();
-    complete(&mut notification, id);
-    conditions::complete(&mut notification);
-    notification
+/// A message as it is sent: a producer's, with some members set.
+pub(super) struct Completed<'a> {
+    given: Option<&'a Object>,
+    set: Vec<(&'static str, Value)>,
 }
 
-/// Gives a message what it is always sent with.
-pub(super) fn complete(message: &mut Object, id: &DeliveryId) {
-    // The document marks it as required in one place and omits it in others: always sent.
-    message.entry("ignore_user_timezone").or_insert(Value::Bool(false));
-    message.insert("transactionId".to_owned(), id.as_str().into());
-    if let Some(Value::String(date)) = message.get_mut("send_date")
-        && let Some(minutes) = whole_minutes(date)
-    {
-        *date = minutes.to_owned();
+impl<'a> Completed<'a> {
+    /// With what a message is always sent with.
+    pub(super) fn message(given: Option<&'a Object>, id: &DeliveryId) -> Self {
+        let member = |name| given.and_then(|given| given.get(name));
+        let mut set = Vec::with_capacity(3);
+        // The document marks it as required in one place and omits it in others: always sent.
+        if member("ignore_user_timezone").is_none() {
+            set.push(("ignore_user_timezone", Value::Bool(false)));
+        }
+        set.push(("transactionId", id.as_str().into()));
+        if let Some(minutes) = member("send_date").and_then(Value::as_str).and_then(whole_minutes) {
+            set.push(("send_date", minutes.into()));
+        }
+        Self { given, set }
+    }
+
+    /// Its members, the producer's in their order.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let given = self.given.into_iter().flatten().map(|(name, value)| (name.as_str(), value));
+        let set = |name: &str| self.set.iter().find(|(of, _)| *of == name).map(|(_, value)| value);
+        let new =
+            self.set.iter().filter(|(name, _)| self.given.is_none_or(|given| !given.contains_key(*name)));
+        given
+            .map(move |(name, value)| (name, set(name).unwrap_or(value)))
+            .chain(new.map(|(name, value)| (*name, value)))
     }
 }
 
-/// The address that opens a connection without being a call.
-pub(super) fn warm_up_url(account: &Account) -> reqwest::Url {
-    account::root(&account.base_url)
+impl Serialize for Completed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.members())
+    }
+}
+
+/// The notification as it is sent. Always the same for the same delivery: the provider recognises a
+/// repeated attempt by its `transactionId`.
+pub(super) fn notification<'a>(job: &'a Job, id: &DeliveryId) -> Completed<'a> {
+    let given = job.payload.get(NOTIFICATIONS.name).and_then(|list| list.get(0)).and_then(Value::as_object);
+    let mut notification = Completed::message(given, id);
+    if let Some(conditions) = given.and_then(|given| given.get("conditions")) {
+        notification.set.push(("conditions", conditions::completed(conditions)));
+    }
+    notification
 }
 
 #[cfg(test)]
@@ -174,10 +220,10 @@ mod tests {
     #[test]
     fn the_account_s_address_may_have_a_path() {
         let mut account = account();
-        account.base_url = reqwest::Url::parse("http://127.0.0.1:9999/proxy/").unwrap();
-        let request = call(&account, "createMessage", Object::new());
+        account.base_url = crate::providers::account::parse_base_url("http://127.0.0.1:9999/proxy/").unwrap();
+        let request = call(&account, "createMessage", &Object::new());
         assert_eq!(request.url.as_str(), "http://127.0.0.1:9999/proxy/json/1.3/createMessage");
-        assert_eq!(warm_up_url(&account).as_str(), "http://127.0.0.1:9999/");
+        assert_eq!(account.base_url.root().as_str(), "http://127.0.0.1:9999/");
     }
 
     #[test]

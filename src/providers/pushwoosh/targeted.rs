@@ -7,10 +7,12 @@
 
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::fields::{NOTIFICATIONS, WRAPPER, message_schema};
 use super::filter::{self, Filter};
+use super::request::Completed;
 use super::rules::{CAUTION, CONTRACT, SOURCE, check_message, check_wrapper, warnings::warn_message};
 use super::{Account, MESSAGES, fields, request};
 use crate::job::{Class, Delivery, DeliveryId, Finding, Job, Object};
@@ -134,12 +136,21 @@ pub(super) fn warnings(payload: &Object) -> Report {
 /// The request for one delivery. Always the same for the same delivery: the provider recognises a
 /// repeated attempt by its `transactionId`.
 pub(super) fn request(account: &Account, delivery: &Delivery) -> WireRequest {
-    let mut message = delivery.job.payload.clone();
-    request::complete(&mut message, &delivery.id);
-    let mut body = Object::new();
-    body.insert("auth".to_owned(), account.api_token.expose().into());
-    body.extend(message);
-    request::call(account, "createTargetedMessage", body)
+    let message = Completed::message(Some(&delivery.job.payload), &delivery.id);
+    request::call(account, "createTargetedMessage", &Targeted { account, message })
+}
+
+/// The inside of a `createTargetedMessage`; borrowed, because its parts may be large.
+struct Targeted<'a> {
+    account: &'a Account,
+    message: Completed<'a>,
+}
+
+impl Serialize for Targeted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let auth = Value::from(self.account.api_token.expose());
+        serializer.collect_map(std::iter::once(("auth", &auth)).chain(self.message.members()))
+    }
 }
 
 /// The JSON Schema of a payload.

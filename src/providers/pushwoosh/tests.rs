@@ -3,11 +3,12 @@ use serde_json::Map;
 
 use super::*;
 use crate::job::{AccountName, Object, Priority, TransactionId};
+use crate::providers::account::parse_base_url;
 
 /// Every targeting but one; the samples name accounts as the documentation does.
 pub(super) fn account() -> Account {
     Account {
-        base_url: Url::parse(DEFAULT_BASE_URL).unwrap(),
+        base_url: parse_base_url(DEFAULT_BASE_URL).unwrap(),
         api_token: Secret::new("token-of-the-shop"),
         application: Some("OWN00-00001".to_owned()),
         requests_per_minute: Some(DEFAULT_REQUESTS_PER_MINUTE),
@@ -47,7 +48,7 @@ pub(super) fn job(payload: Value) -> Job {
         transaction_id: TransactionId::new("job-1").unwrap(),
         account: AccountName::new("shop").unwrap(),
         operation: "createMessage".to_owned(),
-        payload,
+        payload: payload.into(),
         priority: Priority::Normal,
         not_before: None,
         expires_at: None,
@@ -128,7 +129,7 @@ fn pools_follow_the_credential_and_the_limit() {
     assert_eq!(windows[..], [Window { requests: 600, length: Duration::from_secs(60) }]);
     assert!(!key.0.contains("token-of-the-shop"));
 
-    let same = gateway_with(|account| account.base_url = Url::parse("https://cp.pushwoosh.com").unwrap());
+    let same = gateway_with(|account| account.base_url = parse_base_url("https://cp.pushwoosh.com").unwrap());
     assert_eq!(same.pools()[0].1, *key, "one credential has one limit, whatever the address");
     let other = gateway_with(|account| account.api_token = Secret::new("another-token"));
     assert_ne!(other.pools()[0].1, *key);
@@ -181,7 +182,7 @@ fn the_schemas_take_every_valid_job_and_see_most_mistakes() {
     for (job, valid) in table() {
         let operation = Operation::parse(&job.operation).unwrap();
         let index = Operation::ALL.iter().position(|one| *one == operation).unwrap();
-        let payload = Value::Object(job.payload);
+        let payload = Value::Object(Object::clone(&job.payload));
         let taken = validators[index].is_valid(&payload);
         if valid {
             assert!(taken, "the schema is stricter than the check: {payload}");

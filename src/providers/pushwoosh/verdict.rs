@@ -234,11 +234,11 @@ pub(super) struct Reply {
 impl Reply {
     /// `None` when the body is not what the provider answers.
     fn read(body: &[u8], words: &Words<'_>) -> Option<Self> {
-        let body: Value = serde_json::from_slice(body).ok()?;
+        let mut body: Value = serde_json::from_slice(body).ok()?;
         let code = body.get("status_code")?.as_u64()?;
         let message = body.get("status_message").and_then(Value::as_str).unwrap_or_default().to_owned();
         // Absent, null or an empty list on errors.
-        let response = body.get("response").cloned().unwrap_or_default();
+        let response = body.get_mut("response").map(Value::take).unwrap_or_default();
         let codes = response.get("Messages").and_then(Value::as_array);
         let unknown = response.get("UnknownDevices").and_then(Value::as_object);
         let code_of = |code: &Value| code.as_str().filter(|code| !code.trim().is_empty()).map(str::to_owned);

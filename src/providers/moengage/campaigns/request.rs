@@ -11,7 +11,6 @@ use super::fields::{Word, day};
 use crate::config::Secret;
 use crate::job::{Job, Object, json_of};
 use crate::ports::WireRequest;
-use crate::providers::account::endpoint;
 use crate::providers::moengage::Account;
 
 const CAMPAIGNS: &str = "core-services/v1/campaigns";
@@ -24,7 +23,7 @@ const WORKSPACE: HeaderName = HeaderName::from_static("moe-appkey");
 
 /// The request of an `updateCampaign` delivery: the id goes into the address, the rest is the body.
 pub(in crate::providers::moengage) fn update(account: &Account, job: &Job) -> WireRequest {
-    let mut body = job.payload.clone();
+    let mut body = Object::clone(&job.payload);
     let id = body.shift_remove("campaign_id");
     let id = id.as_ref().and_then(Value::as_str).unwrap_or_default();
     let path = format!("{CAMPAIGNS}/{}", utf8_percent_encode(id, ESCAPED));
@@ -33,7 +32,7 @@ pub(in crate::providers::moengage) fn update(account: &Account, job: &Job) -> Wi
 
 /// The request of a `searchCampaigns` delivery.
 pub(in crate::providers::moengage) fn search(account: &Account, job: &Job) -> WireRequest {
-    call(account, Method::POST, &format!("{CAMPAIGNS}/search"), as_documented(job.payload.clone()))
+    call(account, Method::POST, &format!("{CAMPAIGNS}/search"), as_documented(Object::clone(&job.payload)))
 }
 
 fn call(account: &Account, method: Method, path: &str, body: Object) -> WireRequest {
@@ -42,7 +41,7 @@ fn call(account: &Account, method: Method, path: &str, body: Object) -> WireRequ
     let basic = format!("Basic {}", user_and_password(&account.workspace_id, key));
     WireRequest {
         method,
-        url: endpoint(&account.campaigns_url, path),
+        url: account.campaigns_url.endpoint(path),
         headers: vec![(AUTHORIZATION, hidden(&basic)), (WORKSPACE, hidden(&account.workspace_id))],
         body: json_of(&body).into(),
     }
@@ -155,7 +154,8 @@ mod tests {
     #[test]
     fn a_search_is_sent_in_the_documented_spelling() {
         let proxied = gateway_with(|account| {
-            account.campaigns_url = reqwest::Url::parse("http://127.0.0.1:9999/moe/").unwrap();
+            account.campaigns_url =
+                crate::providers::account::parse_base_url("http://127.0.0.1:9999/moe/").unwrap();
         });
         let payload = json!({
             "request_id": "r-1", "limit": 15, "page": 2, "newMember": 1,

@@ -88,7 +88,7 @@ fn pairs_become_triples() {
     let mut notification = Object::new();
     notification.insert("conditions".into(), json!([["a", "ANY"], ["b", "EQ", 1], ["c", "NOTSET"]]));
     assert_eq!(pairs(&notification).collect::<Vec<_>>(), [0, 2]);
-    complete(&mut notification);
+    notification["conditions"] = completed(&notification["conditions"]);
     assert_eq!(notification["conditions"], json!([["a", "ANY", ""], ["b", "EQ", 1], ["c", "NOTSET", ""]]));
     assert_eq!(pairs(&notification).count(), 0);
 }
@@ -104,7 +104,7 @@ fn days_are_written_with_their_midnight_where_only_a_date_can_stand() {
         ["a", "LTE", 5],
     ]);
     notification.insert("conditions".into(), conditions);
-    complete(&mut notification);
+    notification["conditions"] = completed(&notification["conditions"]);
     let expected = json!([
         ["a", "GTE", "2026-01-31 00:00"],
         ["a", "BETWEEN", ["2026-01-01 00:00", "30 days ago"]],

@@ -56,7 +56,7 @@ fn a_delivery_carries_the_job_with_itself_alone() {
     let expected = json!({"application": "A", "notifications": [
         {"send_date": "now", "content": "x", "users": ["u"], "transactionId": "job-1#0"},
     ]});
-    assert_eq!(Value::Object(first.job.payload.clone()), expected);
+    assert_eq!(Value::Object(Object::clone(&first.job.payload)), expected);
     assert_eq!(first.job.meta, two.meta);
     let second = planned[1].as_ref().unwrap_err();
     assert_eq!(
