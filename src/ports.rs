@@ -115,8 +115,9 @@ impl fmt::Debug for Message {
 /// The right to settle one message, once.
 #[async_trait]
 pub trait Ticket: Send + Sync {
-    /// Takes the message off its queue. `false` when the connection it came over is gone: the
-    /// queue gives it out again, which is no error, because its claim answers for it.
+    /// Has the message taken off its queue: soon, and at the latest when the queue is closed. `false` when
+    /// it is settled already, or when the connection it came over is gone: the queue gives it out again
+    /// then, which is no error, because its claim answers for it.
     async fn ack(&self) -> bool;
     /// Puts it back at once; the queue counts that as a redelivery.
     async fn requeue(&self);

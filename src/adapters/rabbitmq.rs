@@ -278,7 +278,7 @@ async fn work(shared: &Arc<Shared>, role: Role, losses: usize) -> Result<(), Fai
     let result = tokio::select! {
         result = work_over(shared, role, &link) => result,
         loss = link.ended() => Err(Failure::Lost(shared.note(role, loss))),
-        () = async { closed(shared).await; acks_written(shared).await } => Ok(()),
+        () = ended(shared, role) => Ok(()),
     };
     shared.set_usable(role, false);
     match role {
@@ -296,9 +296,13 @@ async fn closed(shared: &Shared) {
     let _ = phase.wait_for(|phase| *phase == Phase::Closed).await;
 }
 
-/// Waits until the broker has been told of all acks: their channels have to stay open so long, or what is
-/// settled comes again.
-async fn acks_written(shared: &Shared) {
+/// Waits for the end of all, and until the broker has been told of all acks: their channels have to stay
+/// open so long, or what is settled comes again.
+async fn ended(shared: &Shared, role: Role) {
+    closed(shared).await;
+    if role == Role::Publish {
+        return;
+    }
     let mut writing = shared.writing_acks.subscribe();
     // A broker that takes nothing any more is left all the same.
     let _ = timeout(link::GOODBYE, writing.wait_for(|channels| *channels == 0)).await;

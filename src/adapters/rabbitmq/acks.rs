@@ -9,9 +9,10 @@
 //! 1. A run ends at a message that is to be acked, and covers none that is open or not seen yet.
 //! 2. The acks of a channel are written one after another: the broker closes a channel that acks what an
 //!    earlier frame has acked already.
-//! 3. Whatever is to be acked is acked within [`PATIENCE`], unless its channel is gone.
+//! 3. An ack is begun within [`PATIENCE`], unless its channel is gone.
+//! 4. What is kept grows with what is open, and not with what is acked meanwhile.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,15 +27,13 @@ use super::lock;
 /// is worked off.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// What is known of a message that was given out.
+/// What is known of a message of which the broker has not been told.
 #[derive(Debug)]
 enum Slot<A> {
     /// It is in hand, or on its way there.
     Open,
     /// It is to be acked, since then.
     Done(A, Instant),
-    /// The broker has been told what becomes of it.
-    Told,
 }
 
 /// What to write next.
@@ -44,25 +43,26 @@ enum Step<A> {
     Run(A),
     /// An ack for each of these.
     Each(Vec<A>),
-    /// Nothing before then, unless the oldest message is settled.
+    /// Nothing before then, unless the oldest message is done.
     Wait(Instant),
     /// Nothing is to be acked.
     Rest,
 }
 
-/// The messages that a channel gave out, from the oldest of which the broker has not been told.
+/// The messages that a channel gave out and of which the broker has not been told, by number. However long
+/// one of them stays open, those behind it that are told of take no room.
 #[derive(Debug)]
 struct Window<A> {
-    /// The number of the first one. A channel numbers its messages from 1, without gaps.
-    first: u64,
-    slots: VecDeque<Slot<A>>,
+    /// The number of the next message. A channel numbers them from 1, without gaps.
+    next: u64,
+    slots: BTreeMap<u64, Slot<A>>,
     /// Whether there is somebody who writes what is to be acked.
     attended: bool,
 }
 
 impl<A> Default for Window<A> {
     fn default() -> Self {
-        Self { first: 1, slots: VecDeque::new(), attended: false }
+        Self { next: 1, slots: BTreeMap::new(), attended: false }
     }
 }
 
@@ -70,21 +70,28 @@ impl<A> Window<A> {
     fn give_out(&mut self, tag: u64) {
         // With those before it that a channel's other consumer has not handed over yet: no run may cover
         // them.
-        while self.first + (self.slots.len() as u64) <= tag {
-            self.slots.push_back(Slot::Open);
+        while self.next <= tag {
+            self.slots.insert(self.next, Slot::Open);
+            self.next += 1;
         }
     }
 
-    /// Settles an open message; any other is settled already.
-    fn settle(&mut self, tag: u64, slot: Slot<A>) {
-        let place = tag.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
-        if let Some(known @ Slot::Open) = place.and_then(|place| self.slots.get_mut(place)) {
-            *known = slot;
+    /// An open message is to be acked; any other is settled already.
+    fn done(&mut self, tag: u64, acker: A, now: Instant) {
+        if let Some(slot @ Slot::Open) = self.slots.get_mut(&tag) {
+            *slot = Slot::Done(acker, now);
         }
     }
 
-    fn is_front_settled(&self) -> bool {
-        matches!(self.slots.front(), Some(Slot::Done(..) | Slot::Told))
+    /// The broker was told of an open message in another way.
+    fn told(&mut self, tag: u64) {
+        if let Some(Slot::Open) = self.slots.get(&tag) {
+            self.slots.remove(&tag);
+        }
+    }
+
+    fn is_front_done(&self) -> bool {
+        matches!(self.slots.first_key_value(), Some((_, Slot::Done(..))))
     }
 
     fn step(&mut self, now: Instant) -> Step<A> {
@@ -95,43 +102,47 @@ impl<A> Window<A> {
         if !overdue.is_empty() {
             return Step::Each(overdue);
         }
-        let since = self.slots.iter().filter_map(|slot| match slot {
-            Slot::Done(_, since) => Some(*since),
-            Slot::Open | Slot::Told => None,
-        });
-        since.min().map_or(Step::Rest, |oldest| Step::Wait(oldest + PATIENCE))
+        self.oldest_done().map_or(Step::Rest, |oldest| Step::Wait(oldest + PATIENCE))
     }
 
-    /// The end of the run of settled messages at the front, if any of them is to be acked.
+    /// Since when the first of those that are to be acked waits.
+    fn oldest_done(&self) -> Option<Instant> {
+        let since = self.slots.values().filter_map(|slot| match slot {
+            Slot::Done(_, since) => Some(*since),
+            Slot::Open => None,
+        });
+        since.min()
+    }
+
+    /// The end of the run of messages to be acked at the front.
     fn take_run(&mut self) -> Option<A> {
         let mut end = None;
-        while self.is_front_settled() {
-            self.first += 1;
-            if let Some(Slot::Done(acker, _)) = self.slots.pop_front() {
+        while self.is_front_done() {
+            if let Some((_, Slot::Done(acker, _))) = self.slots.pop_first() {
                 end = Some(acker);
             }
         }
         end
     }
 
-    /// What has waited long enough behind an open message.
+    /// What stands behind open messages, once any of it has waited long enough.
     fn take_overdue(&mut self, now: Instant) -> Vec<A> {
-        let overdue = |slot: &&mut Slot<A>| match slot {
-            Slot::Done(_, since) => now >= *since + PATIENCE,
-            Slot::Open | Slot::Told => false,
-        };
-        let tell = |slot: &mut Slot<A>| match std::mem::replace(slot, Slot::Told) {
+        if self.oldest_done().is_none_or(|oldest| now < oldest + PATIENCE) {
+            return Vec::new();
+        }
+        let done = |_: &u64, slot: &mut Slot<A>| matches!(slot, Slot::Done(..));
+        let acker = |(_, slot)| match slot {
             Slot::Done(acker, _) => Some(acker),
-            Slot::Open | Slot::Told => None,
+            Slot::Open => None,
         };
-        self.slots.iter_mut().filter(overdue).filter_map(tell).collect()
+        self.slots.extract_if(.., done).filter_map(acker).collect()
     }
 }
 
 /// The acks of one channel.
 pub(super) struct Acks {
     window: Mutex<Window<Acker>>,
-    /// Says that the oldest message is settled.
+    /// Says that the oldest message is done.
     moved: Notify,
     /// How many channels have acks to write.
     writing: watch::Sender<usize>,
@@ -151,9 +162,9 @@ impl Acks {
     /// Has a message acked soon. Must be called within a tokio runtime.
     pub(super) fn ack(self: &Arc<Self>, tag: u64, acker: Acker) {
         let mut window = lock(&self.window);
-        window.settle(tag, Slot::Done(acker, Instant::now()));
+        window.done(tag, acker, Instant::now());
         let attended = std::mem::replace(&mut window.attended, true);
-        let moved = window.is_front_settled();
+        let moved = window.is_front_done();
         drop(window);
         if !attended {
             self.writing.send_modify(|channels| *channels += 1);
@@ -165,7 +176,13 @@ impl Acks {
 
     /// Notes that the broker is told of a message in another way.
     pub(super) fn told(&self, tag: u64) {
-        lock(&self.window).settle(tag, Slot::Told);
+        let mut window = lock(&self.window);
+        window.told(tag);
+        let moved = window.is_front_done();
+        drop(window);
+        if moved {
+            self.moved.notify_one();
+        }
     }
 
     async fn write(self: Arc<Self>) {
@@ -216,7 +233,7 @@ mod tests {
     }
 
     fn done(window: &mut Window<u64>, tag: u64, milliseconds: u64) {
-        window.settle(tag, Slot::Done(tag, at(milliseconds)));
+        window.done(tag, tag, at(milliseconds));
     }
 
     #[test]
@@ -239,23 +256,34 @@ mod tests {
         done(&mut window, 2, 0);
         done(&mut window, 3, 4);
         assert_eq!(window.step(at(4)), Step::Wait(at(10)));
-        assert_eq!(window.step(at(10)), Step::Each(vec![2]));
-        assert_eq!(window.step(at(10)), Step::Wait(at(14)));
-        done(&mut window, 1, 11);
-        assert_eq!(window.step(at(11)), Step::Run(3), "and what was acked alone is passed over");
-        done(&mut window, 4, 12);
-        assert_eq!(window.step(at(12)), Step::Run(4));
+        assert_eq!(window.step(at(10)), Step::Each(vec![2, 3]), "with what would be soon");
+        assert_eq!(window.step(at(10)), Step::Rest);
+        done(&mut window, 4, 11);
+        done(&mut window, 1, 12);
+        assert_eq!(window.step(at(12)), Step::Run(4), "and what was acked alone is passed over");
+        assert!(window.slots.is_empty());
+    }
+
+    #[test]
+    fn one_that_stays_open_keeps_no_room_for_those_behind_it() {
+        let mut window = given_out(1..=1);
+        for tag in 2..10_000 {
+            window.give_out(tag);
+            done(&mut window, tag, 20 * tag);
+            assert_eq!(window.step(at(20 * tag + 10)), Step::Each(vec![tag]));
+        }
+        assert_eq!(window.slots.len(), 1);
     }
 
     #[test]
     fn a_run_never_ends_at_a_message_that_the_broker_was_told_of_otherwise() {
         let mut window = given_out(1..=4);
-        window.settle(1, Slot::Told);
+        window.told(1);
         done(&mut window, 2, 0);
-        window.settle(3, Slot::Told);
+        window.told(3);
         assert_eq!(window.step(at(0)), Step::Run(2));
         assert_eq!(window.step(at(0)), Step::Rest);
-        assert_eq!((window.first, window.slots.len()), (4, 1));
+        assert_eq!(window.slots.keys().collect::<Vec<_>>(), [&4]);
     }
 
     #[test]
@@ -276,7 +304,7 @@ mod tests {
         done(&mut window, 0, 0);
         done(&mut window, 3, 0);
         assert_eq!(window.step(at(0)), Step::Rest);
-        window.settle(1, Slot::Told);
+        window.told(1);
         done(&mut window, 1, 0);
         assert_eq!(window.step(at(20)), Step::Rest);
         done(&mut window, 2, 20);

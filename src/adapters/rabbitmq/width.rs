@@ -100,7 +100,7 @@ impl Width {
                 let now = narrow.saturating_add(beside);
                 let wider = wanted / 2 >= now || (wanted == self.most && now < self.most);
                 // Also where what is heavy is settled at once: when it is no longer, all of it is in hand.
-                let narrower = wanted <= now / 2;
+                let narrower = wanted <= now / 8;
                 if wider || narrower { Step::Narrow } else { Step::Stay }
             }
             // All that an earlier one took is settled, so that both together keep to the prefetch.
@@ -181,14 +181,16 @@ mod tests {
 
     #[test]
     fn it_narrows_when_bodies_become_heavy_however_soon_they_are_settled() {
-        let mut width = Width::new(64);
-        drop(take(&mut width, 40, KIB));
-        assert_eq!(width.step(), Step::Widen(60));
-        width.done(Step::Widen(60));
-        drop(take(&mut width, 2, MIB));
-        assert_eq!(width.step(), Step::Stay, "some are no reason");
-        drop(take(&mut width, 30, MIB));
-        assert_eq!(width.step(), Step::Narrow);
+        for most in [64, 256, 480] {
+            let mut width = Width::new(most);
+            drop(take(&mut width, 40, KIB));
+            assert_eq!(width.step(), Step::Widen(most - 4));
+            width.done(Step::Widen(most - 4));
+            drop(take(&mut width, 2, MIB));
+            assert_eq!(width.step(), Step::Stay, "some are no reason: {most}");
+            drop(take(&mut width, 30, MIB));
+            assert_eq!(width.step(), Step::Narrow, "{most}");
+        }
     }
 
     #[test]

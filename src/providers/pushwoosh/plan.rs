@@ -179,10 +179,13 @@ impl Split<'_> {
     /// request of its like would be above the provider's limit.
     fn batch_key(&self, job: &Job, id: &DeliveryId) -> Option<Arc<str>> {
         let most = self.account.notifications_per_request;
+        if most < 2 {
+            return None;
+        }
         let own = json_bytes(&request::notification(job, id)) + 1;
         let key: &Arc<str> = self.key;
         let whole = own.saturating_mul(most) + key.len() + FRAME;
-        (most > 1 && whole <= LARGEST_REQUEST).then(|| key.clone())
+        (whole <= LARGEST_REQUEST).then(|| key.clone())
     }
 }
 
