@@ -10,7 +10,8 @@
 //!
 //! Told are medians over the rounds, and medians of the ratios within one round: other work on the machine
 //! then meets both sides of a ratio. Exit status 1 when a ratio falls short.
-//! `PACELINE_BENCH_ROUNDS` (5), `PACELINE_BENCH_JOBS` (40000: a program's start is then little of it), `PACELINE_BENCH_GENTLE_SECONDS` (10).
+//! `PACELINE_BENCH_ROUNDS` (5), `PACELINE_BENCH_JOBS` (40000: a program's start is then little of it),
+//! `PACELINE_BENCH_GENTLE_SECONDS` (10).
 
 use std::process::ExitCode;
 use std::time::Duration;
