@@ -94,7 +94,7 @@ pub(super) async fn forward(
             biased;
             _ = stopped => None,
             () = messages.closed() => None,
-            loss = work => Some(loss),
+            ended = work => ended,
         }
     };
     match lost {
@@ -106,24 +106,25 @@ pub(super) async fn forward(
     }
 }
 
-/// Never leaves a message half handed over when it is dropped: it takes room first.
+/// Never leaves a message half handed over when it is dropped: it takes room first. `None` when the
+/// subscription has ended, which can be seen here first.
 async fn pass_on(
     consuming: &mut Consuming,
     place: &Place,
     messages: &mpsc::Sender<Box<Message>>,
     limit: Duration,
-) -> Loss {
+) -> Option<Loss> {
     loop {
-        let Ok(room) = messages.reserve().await else { return Loss::because("the subscription ended") };
+        let room = messages.reserve().await.ok()?;
         match consuming.next().await {
             Some(Ok(delivery)) => room.send(consuming.message(place, delivery)),
-            Some(Err(error)) => return Loss::of(&error),
-            None => return Loss::because("the broker cancelled the consumer"),
+            Some(Err(error)) => return Some(Loss::of(&error)),
+            None => return Some(Loss::because("the broker cancelled the consumer")),
         }
         match timeout(limit, consuming.adjust(place, messages)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return Loss::of(&error),
-            Err(_) => return Loss::because(format!("no answer within {limit:?}")),
+            Ok(Err(error)) => return Some(Loss::of(&error)),
+            Err(_) => return Some(Loss::because(format!("no answer within {limit:?}"))),
         }
     }
 }
