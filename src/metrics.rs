@@ -231,7 +231,7 @@ impl RequestClass {
 /// A request to a provider ended after `took`; `result` is the verdict's label.
 pub fn provider_request(
     account: &AccountName,
-    operation: &str,
+    operation: &'static str,
     class: RequestClass,
     result: &'static str,
     took: Duration,
@@ -239,7 +239,7 @@ pub fn provider_request(
     counter!(
         PROVIDER_REQUESTS,
         "account" => label(account),
-        "operation" => named(operation),
+        "operation" => operation,
         "class" => class.as_str(),
         "result" => result,
     )
@@ -247,7 +247,7 @@ pub fn provider_request(
     histogram!(
         PROVIDER_REQUEST_DURATION,
         "account" => label(account),
-        "operation" => named(operation),
+        "operation" => operation,
     )
     .record(took);
 }

@@ -109,8 +109,8 @@ pub enum Stage {
     Stopped,
 }
 
-/// Work that follows from a step and need not hold up who took it: most let it run by itself, who
-/// handles a suspect waits for it.
+/// Work that follows from a step and need not hold up who took it: a dispatcher lets it run by itself; who
+/// has nothing else left to do, or handles a suspect, sees to it.
 struct Errand {
     tickets: Vec<Arc<dyn Ticket>>,
     work: BoxFuture<'static, ()>,
@@ -278,6 +278,12 @@ impl Worker {
     fn spawn_all(self: &Arc<Self>, errands: Vec<Errand>) {
         for errand in errands {
             self.spawn(errand.tickets, errand.work);
+        }
+    }
+
+    async fn see_to(errands: Vec<Errand>) {
+        for errand in errands {
+            errand.work.await;
         }
     }
 

@@ -210,10 +210,7 @@ impl Worker {
                     let working = self.quiet.read().await;
                     let mut attempted = self.attempt_exempt(parcel, pass).await;
                     drop((working, slot));
-                    // Of one delivery there is one at most, and nothing else left to do.
-                    for errand in attempted.errands {
-                        errand.work.await;
-                    }
+                    Self::see_to(attempted.errands).await;
                     match attempted.back.pop() {
                         None => return,
                         Some(again) => parcel = again,

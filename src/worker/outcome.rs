@@ -15,6 +15,7 @@ use crate::pipeline::envelope::Envelope;
 use crate::pipeline::send::{Cargo, Claimed, until};
 use crate::pipeline::settle::{self, Ending, Settlement, Situation};
 use crate::ports::{Claim, Fenced, History, Pause, PauseCause, Release, Suspicion, WireAnswer};
+use crate::providers::operation_named;
 use crate::telemetry::Ended;
 use crate::verdict::{DeadReason, Fate, Outcome, Signal, Status, Verdict};
 use crate::worker::account::{AccountState, Pass};
@@ -36,7 +37,7 @@ impl Worker {
         pass: Pass,
     ) -> Errand {
         let verdict = account.gateway().verdict(&cargo.deliveries(), answer, cargo.after_unknown());
-        let (operation, class) = (operation_of(account, &cargo), class_of(account, &cargo));
+        let (operation, class) = (operation_of(&cargo), class_of(account, &cargo));
         let line = cargo.first().map_or(Line::MAIN, classify::line);
         metrics::provider_request(account.name(), operation, class, verdict.label(), took);
         tell_answer(account.name().as_str(), operation, class, &verdict, answer, took);
@@ -336,10 +337,9 @@ fn class_of(account: &AccountState, cargo: &Cargo<Parcel>) -> RequestClass {
 }
 
 /// All deliveries of a request are of one operation.
-fn operation_of(account: &AccountState, cargo: &Cargo<Parcel>) -> &'static str {
-    let operations = crate::providers::by_name(account.provider()).map_or(&[][..], |p| p.operations());
-    let first = cargo.first().map(|delivery| delivery.job.operation.as_str());
-    operations.iter().copied().find(|known| Some(*known) == first).unwrap_or("unknown")
+fn operation_of(cargo: &Cargo<Parcel>) -> &'static str {
+    let first = cargo.first();
+    first.and_then(|delivery| operation_named(&delivery.job.operation)).unwrap_or("unknown")
 }
 
 fn tell_answer(

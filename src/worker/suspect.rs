@@ -289,9 +289,7 @@ impl Worker {
     }
 
     async fn follow_alone(&self, attempted: Attempted) {
-        for errand in attempted.errands {
-            errand.work.await;
-        }
+        Self::see_to(attempted.errands).await;
         for unsent in attempted.back {
             self.return_later(&unsent).await;
         }

@@ -188,6 +188,32 @@ impl Chance for Counting {
     }
 }
 
+/// Moments in a claim that has not ended, by their places in its record; see record.lua.
+pub const FIRST_ATTEMPT: usize = 8;
+pub const UNRESOLVED: usize = 9;
+pub const ATTEMPT: usize = 10;
+pub const LEASE_END: usize = 11;
+
+/// Moves moments of a claim that has not ended by so many milliseconds, those that it has; one that has
+/// ended, or is none, stays as it is.
+pub async fn move_claim(
+    connection: &mut redis::aio::MultiplexedConnection,
+    key: &str,
+    moments: &[usize],
+    by_ms: i64,
+) {
+    let script = "local packed = redis.call('GET', KEYS[1])
+        local claim = packed and cmsgpack.unpack(packed)
+        if not claim or claim[1] == 'e' then return end
+        for n = 2, #ARGV do
+          local place = tonumber(ARGV[n])
+          if claim[place] then claim[place] = claim[place] + ARGV[1] end
+        end
+        redis.call('SET', KEYS[1], cmsgpack.pack(claim), 'KEEPTTL')";
+    let moving = redis::cmd("EVAL").arg(script).arg(1).arg(key).arg(by_ms).arg(moments).to_owned();
+    let () = moving.query_async(connection).await.expect("EVAL");
+}
+
 /// Settings with short pauses; a test changes what it is about.
 pub fn settings(url: &str) -> StoreSettings {
     StoreSettings {

@@ -98,11 +98,11 @@ impl<A> Window<A> {
         if let Some(end) = self.take_run() {
             return Step::Run(end);
         }
-        let overdue = self.take_overdue(now);
-        if !overdue.is_empty() {
-            return Step::Each(overdue);
+        match self.oldest_done() {
+            None => Step::Rest,
+            Some(oldest) if now < oldest + PATIENCE => Step::Wait(oldest + PATIENCE),
+            Some(_) => Step::Each(self.take_done()),
         }
-        self.oldest_done().map_or(Step::Rest, |oldest| Step::Wait(oldest + PATIENCE))
     }
 
     /// Since when the first of those that are to be acked waits.
@@ -125,11 +125,8 @@ impl<A> Window<A> {
         end
     }
 
-    /// What stands behind open messages, once any of it has waited long enough.
-    fn take_overdue(&mut self, now: Instant) -> Vec<A> {
-        if self.oldest_done().is_none_or(|oldest| now < oldest + PATIENCE) {
-            return Vec::new();
-        }
+    /// All that is to be acked, also behind open messages.
+    fn take_done(&mut self) -> Vec<A> {
         let done = |_: &u64, slot: &mut Slot<A>| matches!(slot, Slot::Done(..));
         let acker = |(_, slot)| match slot {
             Slot::Done(acker, _) => Some(acker),

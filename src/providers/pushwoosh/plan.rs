@@ -1,8 +1,7 @@
 //! From a `createMessage` job to its deliveries: identity, class, and who may share a request.
 
-use std::cell::LazyCell;
+use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -45,8 +44,7 @@ pub(super) fn create_message(account: &Account, job: &Job) -> Result<Planned, Ve
         let each = checked.into_iter().flatten();
         return Err(report.into_findings().into_iter().chain(each).collect());
     }
-    let key = LazyCell::new(|| canonical(&Value::Object(request::envelope(account, &job.payload))).into());
-    let split = Split { account, job, rest: &rest, key: &key };
+    let split = Split { account, job, rest: &rest, key: OnceCell::new() };
     let ids = identities.into_iter().map(|(id, _)| id);
     let entries = notifications.iter().zip(ids).zip(checked);
     Ok(entries
@@ -124,8 +122,8 @@ struct Split<'a> {
     job: &'a Job,
     /// The payload without its notifications, where it has several.
     rest: &'a Object,
-    /// The request without its notifications, as canonical text.
-    key: &'a dyn Deref<Target = Arc<str>>,
+    /// The request without its notifications, as canonical text, once it is asked for.
+    key: OnceCell<Arc<str>>,
 }
 
 impl Split<'_> {
@@ -183,7 +181,8 @@ impl Split<'_> {
             return None;
         }
         let own = json_bytes(&request::notification(job, id)) + 1;
-        let key: &Arc<str> = self.key;
+        let envelope = || Value::Object(request::envelope(self.account, &self.job.payload));
+        let key = self.key.get_or_init(|| canonical(&envelope()).into());
         let whole = own.saturating_mul(most) + key.len() + FRAME;
         (whole <= LARGEST_REQUEST).then(|| key.clone())
     }

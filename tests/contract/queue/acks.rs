@@ -4,9 +4,23 @@ use std::collections::BTreeSet;
 
 use super::{id, jobs, receive, start, take_all, to, until};
 use crate::support::rabbitmq::{Broker, unique_prefix};
+use paceline::adapters::rabbitmq::RabbitMq;
 use paceline::ports::{Message, Publisher, Queue};
+use tokio::sync::mpsc::Receiver;
 
-const MESSAGES: usize = 60;
+/// So many messages, published and given out: over two consumers of one channel, as soon as it is seen that
+/// bodies are small.
+async fn in_hand(rabbit: &RabbitMq, count: usize) -> (Receiver<Box<Message>>, Vec<Message>) {
+    for n in 0..count {
+        rabbit.publish(to(jobs(), &n.to_string())).await.unwrap();
+    }
+    let mut messages = rabbit.subscribe(jobs(), 64);
+    let mut hand = Vec::new();
+    while hand.len() < count {
+        hand.push(receive(&mut messages).await);
+    }
+    (messages, hand)
+}
 
 /// Another order of the messages for each seed.
 fn shuffled(mut hand: Vec<Message>, seed: usize) -> Vec<Message> {
@@ -25,15 +39,7 @@ async fn of_acks_in_any_order_each_settles_its_message_and_no_other() {
     for seed in 0..3 {
         let prefix = unique_prefix();
         let rabbit = start(broker, &prefix).await;
-        for n in 0..MESSAGES {
-            rabbit.publish(to(jobs(), &n.to_string())).await.unwrap();
-        }
-        // Over two consumers of one channel, as soon as it is seen that bodies are small.
-        let mut messages = rabbit.subscribe(jobs(), 64);
-        let mut hand = Vec::new();
-        while hand.len() < MESSAGES {
-            hand.push(receive(&mut messages).await);
-        }
+        let (messages, hand) = in_hand(&rabbit, 60).await;
         let mut kept = BTreeSet::new();
         for (n, message) in shuffled(hand, seed).into_iter().enumerate() {
             match n % 7 {
@@ -68,14 +74,7 @@ async fn what_was_acked_before_the_end_is_told_before_the_end() {
     let broker = Broker::shared();
     let prefix = unique_prefix();
     let rabbit = start(broker, &prefix).await;
-    for n in 0..20 {
-        rabbit.publish(to(jobs(), &n.to_string())).await.unwrap();
-    }
-    let mut messages = rabbit.subscribe(jobs(), 64);
-    let mut hand = Vec::new();
-    while hand.len() < 20 {
-        hand.push(receive(&mut messages).await);
-    }
+    let (_messages, hand) = in_hand(&rabbit, 20).await;
     for message in hand {
         assert!(message.ticket.ack().await);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use paceline::adapters::redis::{RedisStore, StoreSettings};
 
 use super::{Bench, Terms};
-use crate::support::redis::{RedisServer, connect, settings};
+use crate::support::redis::{LEASE_END, RedisServer, connect, move_claim, settings};
 
 pub struct Redis {
     server: RedisServer,
@@ -39,14 +39,9 @@ impl Bench for Redis {
         let mut connection = self.server.connection().await;
         let keys: Vec<String> =
             redis::cmd("KEYS").arg("{test:*}:c:*").query_async(&mut connection).await.unwrap();
-        let by = u64::try_from(by.as_millis()).unwrap();
-        // The eleventh part of a claim that has not ended; see record.lua.
-        let script = "local claim = cmsgpack.unpack(redis.call('GET', KEYS[1]))
-            if claim[1] ~= 'e' and claim[11] then claim[11] = claim[11] + ARGV[1] end
-            redis.call('SET', KEYS[1], cmsgpack.pack(claim), 'KEEPTTL')";
+        let by = i64::try_from(by.as_millis()).unwrap();
         for key in keys {
-            let step = redis::cmd("EVAL").arg(script).arg(1).arg(key).arg(by).to_owned();
-            let () = step.query_async(&mut connection).await.unwrap();
+            move_claim(&mut connection, &key, &[LEASE_END], by).await;
         }
     }
 }

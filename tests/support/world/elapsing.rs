@@ -1,17 +1,7 @@
 //! Time that passes for the store's records.
 
 use super::World;
-
-/// What is a moment in a claim that has not ended, by its place in the record (see record.lua): the first
-/// attempt, the earliest of unknown outcome, the start of the attempt, the end of the lease.
-const EARLIER: &str = "local packed = redis.call('GET', KEYS[1])
-    if not packed then return end
-    local claim = cmsgpack.unpack(packed)
-    if claim[1] == 'e' then return end
-    for _, place in ipairs({8, 9, 10, 11}) do
-      if claim[place] then claim[place] = claim[place] - ARGV[1] end
-    end
-    redis.call('SET', KEYS[1], cmsgpack.pack(claim), 'KEEPTTL')";
+use crate::support::redis::{ATTEMPT, FIRST_ATTEMPT, LEASE_END, UNRESOLVED, move_claim};
 
 impl World {
     /// Makes the store's records of a delivery of the account `shop` or `news` older, as if so many
@@ -20,7 +10,7 @@ impl World {
     pub async fn let_pass(&self, account: &str, id: &str, seconds: i64) {
         let key = format!("{{{}:{account}}}:c:{id}", self.prefix());
         let mut connection = self.redis.connection().await;
-        let script = ::redis::cmd("EVAL").arg(EARLIER).arg(1).arg(key).arg(seconds * 1_000).to_owned();
-        let () = script.query_async(&mut connection).await.expect("EVAL");
+        let moments = [FIRST_ATTEMPT, UNRESOLVED, ATTEMPT, LEASE_END];
+        move_claim(&mut connection, &key, &moments, -seconds * 1_000).await;
     }
 }
