@@ -100,11 +100,12 @@ impl Width {
                 let now = narrow.saturating_add(beside);
                 let wider = wanted / 2 >= now || (wanted == self.most && now < self.most);
                 // Also where what is heavy is settled at once: when it is no longer, all of it is in hand.
-                let narrower = wanted <= now / 8;
+                // One heavy body among many light ones is no reason, and nothing but heavy ones always.
+                let narrower = wanted == narrow || wanted <= now / 4;
                 if wider || narrower { Step::Narrow } else { Step::Stay }
             }
             // All that an earlier one took is settled, so that both together keep to the prefetch.
-            None if wanted > narrow && messages <= usize::from(narrow) => Step::Widen(wanted - narrow),
+            None if self.is_worth(wanted) && messages <= usize::from(narrow) => Step::Widen(wanted - narrow),
             None => Step::Stay,
         }
     }
@@ -116,6 +117,13 @@ impl Width {
             Step::Narrow => self.beside = None,
             Step::Widen(prefetch) => self.beside = Some(prefetch),
         }
+    }
+
+    /// Whether a second consumer brings much. Bodies that hardly allow it would begin and end it again
+    /// and again.
+    fn is_worth(&self, wanted: u16) -> bool {
+        let narrow = self.narrow();
+        wanted > narrow && wanted >= self.most.min(2 * narrow)
     }
 
     fn wanted(&self) -> u16 {
@@ -172,6 +180,8 @@ mod tests {
         assert_eq!(width.step(), Step::Stay, "the heavy ones are unsettled");
         drop(small);
         large.truncate(4);
+        assert_eq!(width.step(), Step::Stay, "and bodies are heavier than it is worth");
+        drop(take(&mut width, 8, KIB));
         assert_eq!(width.step(), Step::Widen(width.wanted() - 4));
         drop(take(&mut width, 300, MIB));
         assert_eq!(width.step(), Step::Stay, "bodies are heavy now");
@@ -181,15 +191,30 @@ mod tests {
 
     #[test]
     fn it_narrows_when_bodies_become_heavy_however_soon_they_are_settled() {
-        for most in [64, 256, 480] {
+        for most in [64, 256] {
             let mut width = Width::new(most);
             drop(take(&mut width, 40, KIB));
             assert_eq!(width.step(), Step::Widen(most - 4));
             width.done(Step::Widen(most - 4));
-            drop(take(&mut width, 2, MIB));
-            assert_eq!(width.step(), Step::Stay, "some are no reason: {most}");
+            drop(take(&mut width, 1, MIB));
+            assert_eq!(width.step(), Step::Stay, "one is no reason: {most}");
             drop(take(&mut width, 30, MIB));
             assert_eq!(width.step(), Step::Narrow, "{most}");
+        }
+    }
+
+    #[test]
+    fn it_narrows_from_any_width_when_bodies_are_as_heavy_as_they_may_be() {
+        for light in [KIB, 100 * KIB, 300 * KIB, 500 * KIB] {
+            let mut width = Width::new(64);
+            drop(take(&mut width, 4, light));
+            let Step::Widen(prefetch) = width.step() else { panic!("it widens for {light}") };
+            width.done(Step::Widen(prefetch));
+            assert_eq!(width.step(), Step::Stay, "{light}");
+            drop(take(&mut width, 90, MIB));
+            assert_eq!(width.step(), Step::Narrow, "{light}");
+            width.done(Step::Narrow);
+            assert_eq!(width.step(), Step::Stay, "{light}");
         }
     }
 

@@ -51,10 +51,10 @@ async fn few_large_messages_are_in_hand_and_many_small_ones() {
     take_all(&mut messages, 36).await;
 
     // Large ones that come now are few in hand soon.
-    for n in 0..90 {
+    for n in 0..100 {
         rabbit.publish(large(&format!("later-{n}"))).await.unwrap();
     }
-    take_all(&mut messages, 60).await;
+    take_all(&mut messages, 80).await;
     let hand = all_that_comes(&mut messages).await;
     assert!(hand.len() <= 8, "{} large messages in hand", hand.len());
     rabbit.close().await;
