@@ -1,5 +1,6 @@
 //! Claims and permits on Redis, shared by all workers.
 //!
+//! - `gather` trips that many callers share
 //! - `link` the one connection: found lost by the call that fails, opened again by one task
 //! - [`claims`] who handles a delivery, how it ended, and each account's health
 //! - [`permits`] the limit of a pool, with the proof of its bound
@@ -37,12 +38,14 @@ use crate::config::{CircuitConfig, Config, LimiterConfig, Roots, Secret};
 use crate::ports::{Chance, PoolKey, StoreError, Window};
 
 pub mod claims;
+mod gather;
 mod link;
 pub mod pacing;
 pub mod permits;
 mod sightings;
 
 use claims::ClaimScripts;
+use gather::Counter;
 use link::{Link, Script};
 use pacing::Pace;
 use permits::Pool;
@@ -95,7 +98,8 @@ impl From<&Config> for StoreSettings {
 pub struct RedisStore {
     link: Arc<Link>,
     settings: StoreSettings,
-    scripts: ClaimScripts,
+    scripts: Arc<ClaimScripts>,
+    counter: Counter,
     permits: Script,
     sightings: Script,
     pools: HashMap<PoolKey, Pool>,
@@ -130,9 +134,12 @@ impl RedisStore {
         let probe_key = format!("{{{}:probe}}", settings.prefix);
         let link =
             Link::start(&settings.url, settings.ca.as_ref(), settings.timeout, probe_key, chance).await?;
+        let scripts = Arc::new(ClaimScripts::new(&settings));
+        let counter = Counter::open(link.clone(), scripts.clone(), settings.prefix.clone());
         Ok(Arc::new(Self {
             link,
-            scripts: ClaimScripts::new(&settings),
+            scripts,
+            counter,
             settings,
             permits: Script::new(permits::LIVE),
             sightings: sightings::script(),

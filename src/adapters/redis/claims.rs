@@ -13,10 +13,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{Cmd, Value};
+use redis::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::gather::{Arguments, Kind, Said};
 use super::link::Script;
 use super::{RedisStore, StoreSettings, from_millis, integers, millis, unreadable};
 use crate::job::{AccountName, DeliveryId, Line};
@@ -39,8 +40,8 @@ const SUSPECT_SECONDS: u64 = 86_400;
 /// The scripts of claims and health.
 #[derive(Debug)]
 pub(super) struct ClaimScripts {
-    claim: Script,
-    settle: Script,
+    pub claim: Script,
+    pub settle: Script,
     suspect: Script,
     pause: Script,
 }
@@ -88,51 +89,43 @@ fn head(settings: &StoreSettings) -> String {
     constants.iter().map(|(name, value)| format!("local {name} = {value}\n")).collect()
 }
 
-/// The keys of one delivery and its account, one text behind the other.
-struct Keys {
-    text: String,
-    ends: [usize; 5],
-}
-
 #[async_trait]
 impl Claims for RedisStore {
     async fn claim(&self, requests: &[ClaimRequest]) -> Result<Vec<Answer>, StoreError> {
-        if requests.is_empty() {
-            return Ok(Vec::new());
+        let mut said = Vec::with_capacity(requests.len());
+        for request in requests {
+            said.push(self.ask_claim(request).await);
         }
-        let cmds: Vec<Cmd> = requests.iter().map(|request| self.claim_cmd(request)).collect();
-        let before = Instant::now();
-        let answers = self.link.run(&self.scripts.claim, &cmds).await?;
-        let write_by = self.write_by(before);
-        requests
-            .iter()
-            .zip(&answers)
-            .map(|(request, answer)| {
-                read_answer(answer, request, write_by).ok_or_else(|| unreadable("a claim"))
-            })
-            .collect()
+        let mut answers = Vec::with_capacity(requests.len());
+        for (request, said) in requests.iter().zip(said) {
+            let (answer, before) = said.await?;
+            let read = read_answer(&answer, request, self.write_by(before));
+            answers.push(read.ok_or_else(|| unreadable("a claim"))?);
+        }
+        Ok(answers)
     }
 
     async fn end(&self, claim: &Claim, outcome: &Outcome, signal: Signal) -> Result<Fenced, StoreError> {
         let outcome_json = serde_json::to_vec(outcome)
             .map_err(|_| StoreError("an outcome can't be written as JSON".into()))?;
         let blocks: &[u8] = if outcome.blocks() { b"1" } else { b"0" };
-        let parts = [outcome_json.as_slice(), blocks, claim.instance.as_str().as_bytes()];
-        self.settle(claim, "end", signal, &parts).await
+        let parts = [outcome_json.as_slice(), blocks, claim.instance.as_str().as_bytes(), b""];
+        self.settle(claim, "end", signal, parts).await
     }
 
     async fn release(&self, claim: &Claim, release: Release) -> Result<Fenced, StoreError> {
         let History { requests, retries, first_attempt_ms, unresolved_ms } = release.history;
         let parts =
             [requests.to_string(), retries.to_string(), optional(first_attempt_ms), optional(unresolved_ms)];
-        let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
-        self.settle(claim, "release", release.signal, &parts).await
+        self.settle(claim, "release", release.signal, parts.each_ref().map(String::as_bytes)).await
     }
 
     async fn suspect(&self, claim: &Claim) -> Result<Suspicion, StoreError> {
-        let keys = self.keys(&claim.account, &claim.line, &claim.id);
+        let account = account_keys(&self.settings.prefix, &claim.account, &claim.line);
+        let key = self.claim_key(&claim.account, &claim.id);
         let args = [claim.token.as_str(), claim.id.as_str()].map(str::as_bytes);
-        let cmd = self.scripts.suspect.run(keys.of_claim(), args);
+        let keys = account.iter().chain([&key]).map(String::as_bytes);
+        let cmd = self.scripts.suspect.run(keys, args);
         match self.link.run_one(&self.scripts.suspect, cmd).await? {
             Value::Int(-1) => Ok(Suspicion::Delivery),
             Value::Int(wait) => {
@@ -187,51 +180,17 @@ impl Claims for RedisStore {
     }
 }
 
-impl Keys {
-    fn new(prefix: &str, account: &AccountName, line: &Line, id: &DeliveryId) -> Self {
-        let mut keys = Self { text: String::with_capacity(256), ends: [0; 5] };
-        let suffix = line.suffix();
-        for (number, (what, of)) in [
-            ("c:", id.as_str()),
-            ("health", &suffix),
-            ("suspects", &suffix),
-            ("cleared", &suffix),
-            // Where a person's pause of the whole account stands.
-            ("health", ""),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            for part in ["{", prefix, ":", account.as_str(), "}:", what, of] {
-                keys.text.push_str(part);
-            }
-            keys.ends[number] = keys.text.len();
-        }
-        keys
-    }
-
-    fn each(&self) -> [&str; 5] {
-        let [claim, health, suspects, cleared, person] = self.ends;
-        let text = &self.text;
-        [
-            &text[..claim],
-            &text[claim..health],
-            &text[health..suspects],
-            &text[suspects..cleared],
-            &text[cleared..person],
-        ]
-    }
-
-    /// Those that settling takes, in its order.
-    fn of_claim(&self) -> [&str; 4] {
-        let [claim, health, suspects, cleared, _] = self.each();
-        [claim, health, suspects, cleared]
-    }
+/// What all scripts of an account take first: the health of its line, the suspects and the cleared ones,
+/// and where a person's pause of the whole account stands.
+pub(super) fn account_keys(prefix: &str, account: &AccountName, line: &Line) -> [String; 4] {
+    let tag = format!("{{{prefix}:{account}}}");
+    let of = |what: &str| format!("{tag}:{what}{}", line.suffix());
+    [of("health"), of("suspects"), of("cleared"), format!("{tag}:health")]
 }
 
 impl RedisStore {
-    fn keys(&self, account: &AccountName, line: &Line, id: &DeliveryId) -> Keys {
-        Keys::new(&self.settings.prefix, account, line, id)
+    fn claim_key(&self, account: &AccountName, id: &DeliveryId) -> String {
+        ["{", &self.settings.prefix, ":", account.as_str(), "}:c:", id.as_str()].concat()
     }
 
     fn suspect_key(&self, fingerprint: &str) -> String {
@@ -243,8 +202,7 @@ impl RedisStore {
         before + self.settings.lease.saturating_sub(self.settings.request_timeout + LEASE_MARGIN)
     }
 
-    fn claim_cmd(&self, request: &ClaimRequest) -> Cmd {
-        let keys = self.keys(&request.account, &request.line, &request.id);
+    async fn ask_claim(&self, request: &ClaimRequest) -> impl Future<Output = Said> + use<> {
         let remembered = request.remembered;
         let (requests, retries) = (remembered.requests.to_string(), remembered.retries.to_string());
         let (first, unresolved) = (optional(remembered.first_attempt_ms), optional(remembered.unresolved_ms));
@@ -259,8 +217,9 @@ impl RedisStore {
             &unresolved,
             request.id.as_str(),
         ];
-        let [claim, health, suspects, _, person] = keys.each();
-        self.scripts.claim.run([claim, health, suspects, person], args.map(str::as_bytes))
+        let key = self.claim_key(&request.account, &request.id);
+        let arguments = Arguments::new(key, args.map(str::as_bytes));
+        self.counter.ask(Kind::Claim, &request.account, &request.line, arguments).await
     }
 
     async fn settle(
@@ -268,13 +227,14 @@ impl RedisStore {
         claim: &Claim,
         what: &str,
         signal: Signal,
-        parts: &[&[u8]],
+        parts: [&[u8]; 4],
     ) -> Result<Fenced, StoreError> {
-        let keys = self.keys(&claim.account, &claim.line, &claim.id);
-        let head = [what, &claim.token, signal_word(signal)].map(str::as_bytes);
-        let cmd = self.scripts.settle.run(keys.of_claim(), head.into_iter().chain(parts.iter().copied()));
-        match self.link.run_one(&self.scripts.settle, cmd).await? {
-            Value::Int(fenced) => Ok(Fenced(fenced != 0)),
+        let [what, token, signal] = [what, &claim.token, signal_word(signal)].map(str::as_bytes);
+        let [w, x, y, z] = parts;
+        let key = self.claim_key(&claim.account, &claim.id);
+        let arguments = Arguments::new(key, [what, token, signal, w, x, y, z]);
+        match self.counter.ask(Kind::Settle, &claim.account, &claim.line, arguments).await.await? {
+            (Value::Int(fenced), _) => Ok(Fenced(fenced != 0)),
             _ => Err(unreadable("the end of a claim")),
         }
     }
@@ -295,12 +255,10 @@ impl RedisStore {
         line: &Line,
         wait: Duration,
     ) -> Result<Option<Pause>, StoreError> {
-        let tag = format!("{{{}:{account}}}", self.settings.prefix);
-        let of = |what: &str| format!("{tag}:{what}{}", line.suffix());
-        let keys = [of("health"), of("suspects"), of("cleared"), format!("{tag}:health")];
+        let keys = account_keys(&self.settings.prefix, account, line);
         let wait = millis(wait).to_string();
         let args = [what, &wait].map(str::as_bytes);
-        let cmd = self.scripts.pause.run(keys.iter().map(String::as_str), args);
+        let cmd = self.scripts.pause.run(keys.iter().map(String::as_bytes), args);
         let answer = self.link.run_one(&self.scripts.pause, cmd).await?;
         match &answer {
             Value::Array(parts) => match parts.as_slice() {

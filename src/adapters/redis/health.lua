@@ -68,11 +68,14 @@ local function fault(keys, now)
   redis.call('HSET', keys.health, 'pc', 'circuit', 'pu', now + length, 'bo', length)
 end
 
+-- Whether nothing is noted of an account: all these keys are absent while it is well.
+local function is_well(...)
+  return redis.call('EXISTS', ...) == 0
+end
+
 -- What an answer of the provider says of the account. While it is paused only the probe has a say:
 -- other answers belong to requests that were under way when the pause began.
 local function apply_signal(keys, word, token)
-  -- Of an account that is well only a fault says anything new.
-  if word ~= 'faulty' and redis.call('EXISTS', keys.health) == 0 then return end
   local h, now = read_health(keys.health), now_ms()
   local probe = h.pc and h.pt == token
   if word == 'healthy' then

@@ -33,17 +33,24 @@ impl Script {
     /// One run of it.
     pub(super) fn run<'a>(
         &self,
-        keys: impl IntoIterator<Item = &'a str>,
+        keys: impl IntoIterator<Item = &'a [u8]>,
         args: impl IntoIterator<Item = &'a [u8]>,
     ) -> Cmd {
-        let keys: Vec<&str> = keys.into_iter().collect();
-        // As a claim needs it: room that is made at once.
-        let mut cmd = Cmd::with_capacity(20, 768);
+        let keys: Vec<&[u8]> = keys.into_iter().collect();
+        // About as claims need it: room that is made at once.
+        let mut cmd = Cmd::with_capacity(10 * keys.len(), 256 * keys.len());
         cmd.arg("EVALSHA").arg(self.0.get_hash()).arg(keys.len()).arg(keys);
         for arg in args {
             cmd.arg(arg);
         }
         cmd
+    }
+
+    /// Makes it known to the store.
+    fn load(&self) -> Cmd {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(&self.1);
+        load
     }
 }
 
@@ -207,43 +214,41 @@ impl Link {
         }
     }
 
-    /// Runs commands of one script in one trip; the answers are in their order.
+    /// Runs commands in one trip, each of its script; the answers are in their order.
     ///
-    /// A store that does not know the script (it restarted, or was told to forget) gets it first,
+    /// A store that does not know a script (it restarted, or was told to forget) gets it first,
     /// and then only what it could not run is run again.
     pub(super) async fn run(
         self: &Arc<Self>,
-        script: &Script,
-        cmds: &[Cmd],
-    ) -> Result<Vec<Value>, StoreError> {
+        calls: &[(&Script, Cmd)],
+    ) -> Result<Vec<Result<Value, StoreError>>, StoreError> {
+        let cmds = calls.iter().map(|(_, cmd)| cmd);
         let mut answers = self.trip(cmds).await?;
         let unknown: Vec<usize> = (0..answers.len())
             .filter(|&index| answers[index].as_ref().is_err_and(is_unknown_script))
             .collect();
         if !unknown.is_empty() {
-            let mut load = redis::cmd("SCRIPT");
-            load.arg("LOAD").arg(&script.1);
-            let again: Vec<Cmd> =
-                std::iter::once(load).chain(unknown.iter().map(|&index| cmds[index].clone())).collect();
-            let fresh = self.trip(&again).await?;
-            for (index, answer) in unknown.into_iter().zip(fresh.into_iter().skip(1)) {
+            let loads: Vec<Cmd> = unknown.iter().map(|&index| calls[index].0.load()).collect();
+            let again = unknown.iter().map(|&index| &calls[index].1);
+            let fresh = self.trip(loads.iter().chain(again)).await?;
+            for (index, answer) in unknown.into_iter().zip(fresh.into_iter().skip(loads.len())) {
                 answers[index] = answer;
             }
         }
-        answers.into_iter().map(|answer| answer.map_err(|error| self.describe(&error))).collect()
+        Ok(answers.into_iter().map(|answer| answer.map_err(|error| self.describe(&error))).collect())
     }
 
     /// Runs one command.
     pub(super) async fn run_one(self: &Arc<Self>, script: &Script, cmd: Cmd) -> Result<Value, StoreError> {
-        let mut answers = self.run(script, &[cmd]).await?;
-        answers.pop().ok_or_else(|| StoreError("no answer".into()))
+        let mut answers = self.run(&[(script, cmd)]).await?;
+        answers.pop().unwrap_or_else(|| Err(StoreError("no answer".into())))
     }
 
     /// Sends commands and awaits their answers. An answer that says that the store can't be used
     /// fails the whole trip.
-    pub(super) async fn trip(
+    pub(super) async fn trip<'a>(
         self: &Arc<Self>,
-        cmds: &[Cmd],
+        cmds: impl IntoIterator<Item = &'a Cmd>,
     ) -> Result<Vec<Result<Value, RedisError>>, StoreError> {
         let (mut connection, generation) = self.current()?;
         let answers = match timeout(self.timeout, answers_to(&mut connection, cmds)).await {
@@ -375,12 +380,9 @@ fn probe_answer(answer: &[Value], before: Instant, after: Instant) -> Result<Rea
 /// Each command's answer, in one trip.
 async fn answers_to(
     connection: &mut MultiplexedConnection,
-    cmds: &[Cmd],
+    cmds: impl IntoIterator<Item = &Cmd>,
 ) -> Result<Vec<Result<Value, RedisError>>, RedisError> {
-    if let [cmd] = cmds {
-        return Ok(vec![cmd.query_async(connection).await]);
-    }
-    let mut pipe = redis::Pipeline::with_capacity(cmds.len());
+    let mut pipe = redis::pipe();
     pipe.ignore_errors();
     for cmd in cmds {
         pipe.add_command(cmd.clone());

@@ -180,8 +180,9 @@ impl RedisStore {
     }
 
     async fn run_permits(&self, pool: &Pool, args: &[&str]) -> Result<Value, StoreError> {
-        let cmd: Cmd =
-            self.permits.run([pool.key.as_str(), &pool.counts], args.iter().map(|arg| arg.as_bytes()));
+        let cmd: Cmd = self
+            .permits
+            .run([pool.key.as_bytes(), pool.counts.as_bytes()], args.iter().map(|arg| arg.as_bytes()));
         self.link.run_one(&self.permits, cmd).await
     }
 }

@@ -39,7 +39,7 @@ impl RedisStore {
         let key = format!("{{{}:sightings}}", self.settings.prefix);
         let longest = millis(FORGOTTEN_AFTER).to_string();
         let args = args.into_iter().chain([longest.as_str()]).map(str::as_bytes);
-        let cmd = self.sightings.run([key.as_str()], args);
+        let cmd = self.sightings.run([key.as_bytes()], args);
         self.link.run_one(&self.sightings, cmd).await
     }
 }

@@ -5,15 +5,18 @@ use std::time::Duration;
 use paceline::job::{AccountName, Line, Pool};
 use paceline::ports::{Answer, ClaimRequest, Claims, PauseCause, Suspicion};
 use paceline::verdict::{Signal, Status};
+use tokio::time::{Instant, sleep};
 
 use super::{
     account, acquire, acquire_in_time, ask, attempt, delivered, finish, give_back, outcome, paused, rejected,
     to_end, wish,
 };
 use crate::contract::stores::{Bench, on_every_store, started};
+use crate::support::redis::DEADLINE;
 
 on_every_store! {
     faults_in_a_row_open_the_circuit_and_one_probe_closes_it,
+    what_is_said_at_once_counts_like_what_is_said_in_turn,
     a_failing_probe_doubles_the_pause_up_to_the_longest,
     a_probe_that_dies_with_its_worker_makes_way_after_its_lease,
     a_refused_credential_is_told_from_a_faulty_delivery,
@@ -64,6 +67,45 @@ async fn faults_in_a_row_open_the_circuit_and_one_probe_closes_it<B: Bench>() {
     attempt(&*store, "b", Signal::Faulty).await;
     attempt(&*store, "b", Signal::Faulty).await;
     assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None, "counted from 0 again");
+}
+
+async fn what_is_said_at_once_counts_like_what_is_said_in_turn<B: Bench>() {
+    let (_bench, store) = started::<B>(|_| ()).await;
+    let mut claims = Vec::new();
+    for n in 0..5 {
+        claims.push(acquire(&*store, wish(&format!("a-{n}"), "m/0")).await);
+    }
+    // Two faults are not three, with an answer between them that says nothing.
+    let [one, two, three, four, five] = claims.try_into().unwrap();
+    let neutral = give_back(&*store, &two, Signal::Neutral);
+    tokio::join!(
+        give_back(&*store, &one, Signal::Faulty),
+        neutral,
+        give_back(&*store, &three, Signal::Faulty)
+    );
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None);
+    tokio::join!(give_back(&*store, &four, Signal::Faulty), give_back(&*store, &five, Signal::Healthy));
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap().unwrap().cause, PauseCause::Circuit);
+
+    // Of those that ask when the pause is over one probes.
+    let end = Instant::now() + DEADLINE;
+    let probe = loop {
+        let (b, c, d) = (wish("b", "m/0"), wish("c", "m/0"), wish("d", "m/0"));
+        let (b, c, d) = tokio::join!(ask(&*store, b), ask(&*store, c), ask(&*store, d));
+        let claim = |answer| match answer {
+            Answer::Acquired(claim) => Some(claim),
+            _ => None,
+        };
+        let mut acquired: Vec<_> = [b, c, d].into_iter().filter_map(claim).collect();
+        assert!(acquired.len() <= 1, "{acquired:?}");
+        if let Some(probe) = acquired.pop() {
+            break probe;
+        }
+        assert!(Instant::now() < end, "still paused");
+        sleep(Duration::from_millis(10)).await;
+    };
+    finish(&*store, &probe, &delivered(), Signal::Healthy).await;
+    assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None);
 }
 
 async fn a_failing_probe_doubles_the_pause_up_to_the_longest<B: Bench>() {

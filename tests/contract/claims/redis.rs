@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use paceline::adapters::redis::{RedisStore, StoreSettings};
 use paceline::ports::{Answer, Claims};
 use paceline::verdict::Signal;
@@ -125,6 +126,45 @@ async fn scripts_are_sent_again_to_a_store_that_forgot_them() {
     finish(&*store, &claim, &delivered(), Signal::Healthy).await;
     let answers = store.claim(&[wish("b", "m/0"), wish("c", "m/0")]).await.unwrap();
     assert!(answers.iter().all(|answer| matches!(answer, Answer::Acquired(_))));
+}
+
+/// How often the store ran a script.
+async fn runs(server: &RedisServer) -> u64 {
+    let mut connection = server.connection().await;
+    let stats: String =
+        redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.expect("its answer");
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    calls.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn callers_share_trips() {
+    let (server, store) = started(|_| ()).await;
+    let _known = acquire(&*store, wish("a", "m/0")).await;
+    let before = runs(&server).await;
+    let claims = join_all((0..300).map(|n| acquire(&*store, wish(&format!("many-{n}"), "m/0")))).await;
+    let delivered = delivered();
+    join_all(claims.iter().map(|claim| finish(&*store, claim, &delivered, Signal::Healthy))).await;
+    let runs = runs(&server).await - before;
+    assert!(runs < 60, "{runs} runs of a script for 600 wishes");
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_be_read_spoils_none_that_shares_its_trip() {
+    let (server, store) = started(|_| ()).await;
+    let mut connection = server.connection().await;
+    let () = redis::cmd("SADD").arg("{test:shop}:c:n-7").arg("x").query_async(&mut connection).await.unwrap();
+    let ask = async |n: u32| store.claim(&[wish(&format!("n-{n}"), "m/0")]).await;
+    let answers = join_all((0..20).map(ask)).await;
+    for (n, answer) in answers.into_iter().enumerate() {
+        match answer {
+            Ok(answers) => {
+                assert!(n != 7 && matches!(answers[..], [Answer::Acquired(_)]), "{n}: {answers:?}")
+            }
+            Err(error) => assert!(n == 7 && error.to_string().contains("WRONGTYPE"), "{n}: {error}"),
+        }
+    }
+    assert!(*store.up().borrow(), "the store itself is well");
 }
 
 #[tokio::test]

@@ -1,0 +1,275 @@
+//! Trips that callers share.
+//!
+//! A trip to Redis costs both sides several times what a claim does: calls of the system, a run of a
+//! script. So one task takes whatever wishes wait, asks all of them in one trip, and meanwhile others
+//! gather. A wish that comes alone goes at once; the more is asked, the more share a trip.
+//!
+//! Invariants:
+//! 1. Wishes of one delivery are asked in the order in which they came: a run takes them in their order,
+//!    and only one trip is under way.
+//! 2. A wish that fails fails alone. A script that fails may have done its work for those before the
+//!    faulty one; every wish bears being asked twice, so each is asked again by itself.
+//! 3. A caller that has given up is not asked for, unless its wish is on its way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use redis::{Cmd, Value};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::claims::{ClaimScripts, account_keys};
+use super::link::{Link, Script};
+use super::unreadable;
+use crate::job::{AccountName, Line};
+use crate::ports::StoreError;
+
+/// The most wishes of one trip. Redis does nothing else meanwhile: well below a millisecond.
+const MOST: usize = 64;
+
+/// How many wishes may wait beside those on their way.
+const WAITING: usize = 1024;
+
+/// The most arguments of a wish.
+const ARGUMENTS: usize = 9;
+
+/// What a wish is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// To claim a delivery.
+    Claim,
+    /// To end or release a claim.
+    Settle,
+}
+
+/// The key of a claim and what its script is to do with it, one text behind the other.
+#[derive(Debug)]
+pub(super) struct Arguments {
+    text: Vec<u8>,
+    ends: [usize; 1 + ARGUMENTS],
+    count: usize,
+}
+
+impl Arguments {
+    /// Takes the key and at most [`ARGUMENTS`] arguments.
+    pub(super) fn new<const N: usize>(key: String, arguments: [&[u8]; N]) -> Self {
+        const { assert!(N <= ARGUMENTS) };
+        let mut all = Self { text: key.into_bytes(), ends: [0; 1 + ARGUMENTS], count: 1 + N };
+        all.text.reserve_exact(arguments.iter().map(|argument| argument.len()).sum());
+        all.ends[0] = all.text.len();
+        for (number, argument) in arguments.into_iter().enumerate() {
+            all.text.extend_from_slice(argument);
+            all.ends[1 + number] = all.text.len();
+        }
+        all
+    }
+
+    fn part(&self, number: usize) -> &[u8] {
+        let begin = if number == 0 { 0 } else { self.ends[number - 1] };
+        &self.text[begin..self.ends[number]]
+    }
+
+    fn behind_key(&self) -> impl Iterator<Item = &[u8]> {
+        (1..self.count).map(|number| self.part(number))
+    }
+}
+
+/// What the store said, and a moment that was before it said so.
+pub(super) type Said = Result<(Value, Instant), StoreError>;
+
+/// A wish, and who waits for the answer.
+pub(super) struct Wish {
+    pub kind: Kind,
+    pub account: AccountName,
+    pub line: Line,
+    pub arguments: Arguments,
+    pub reply: oneshot::Sender<Said>,
+}
+
+/// Where wishes are handed in.
+pub(super) struct Counter(mpsc::Sender<Wish>);
+
+impl Counter {
+    /// Starts the task that makes the trips; it ends with the counter.
+    pub(super) fn open(link: Arc<Link>, scripts: Arc<ClaimScripts>, prefix: String) -> Self {
+        let (counter, wishes) = mpsc::channel(WAITING);
+        tokio::spawn(Porter { link, scripts, prefix }.serve(wishes));
+        Self(counter)
+    }
+
+    /// Hands in a wish; its answer is awaited separately, so that several can be under way.
+    pub(super) async fn ask(
+        &self,
+        kind: Kind,
+        account: &AccountName,
+        line: &Line,
+        arguments: Arguments,
+    ) -> impl Future<Output = Said> + use<> {
+        let (reply, answer) = oneshot::channel();
+        let wish = Wish { kind, account: account.clone(), line: line.clone(), arguments, reply };
+        // An error means that the task is gone, and with it the wish: its answer says so.
+        let _ = self.0.send(wish).await;
+        async { answer.await.unwrap_or_else(|_| Err(StoreError("given up".into()))) }
+    }
+}
+
+/// Who makes the trips.
+struct Porter {
+    link: Arc<Link>,
+    scripts: Arc<ClaimScripts>,
+    prefix: String,
+}
+
+impl Porter {
+    async fn serve(self, mut wishes: mpsc::Receiver<Wish>) {
+        let mut batch = Vec::with_capacity(MOST);
+        while wishes.recv_many(&mut batch, MOST).await > 0 {
+            // What is wished for at this very moment, by tasks that are ready too, comes along.
+            tokio::task::yield_now().await;
+            while batch.len() < MOST
+                && let Ok(wish) = wishes.try_recv()
+            {
+                batch.push(wish);
+            }
+            batch.retain(|wish| !wish.reply.is_closed());
+            for wish in self.trip(std::mem::take(&mut batch)).await {
+                self.trip(vec![wish]).await;
+            }
+        }
+    }
+
+    /// Asks for all in one trip. Gives back those that have to be asked by themselves; one alone is
+    /// always answered.
+    async fn trip(&self, batch: Vec<Wish>) -> Vec<Wish> {
+        let runs = runs(batch);
+        let calls: Vec<(&Script, Cmd)> = runs.iter().filter_map(|run| self.call(run)).collect();
+        let before = Instant::now();
+        match self.link.run(&calls).await {
+            Ok(answers) => {
+                runs.into_iter().zip(answers).flat_map(|(run, said)| hand_out(run, said, before)).collect()
+            }
+            Err(error) => {
+                runs.into_iter().flatten().for_each(|wish| wish.answer(Err(error.clone())));
+                Vec::new()
+            }
+        }
+    }
+
+    /// One run of a script for wishes of one kind and account; there is none for no wish.
+    fn call(&self, run: &[Wish]) -> Option<(&Script, Cmd)> {
+        let first = run.first()?;
+        let script = match first.kind {
+            Kind::Claim => &self.scripts.claim,
+            Kind::Settle => &self.scripts.settle,
+        };
+        let account = account_keys(&self.prefix, &first.account, &first.line);
+        let keys = account.iter().map(String::as_bytes).chain(run.iter().map(|wish| wish.arguments.part(0)));
+        Some((script, script.run(keys, run.iter().flat_map(|wish| wish.arguments.behind_key()))))
+    }
+}
+
+impl Wish {
+    fn answer(self, said: Said) {
+        // Nobody listening means that the caller gave up by itself.
+        let _ = self.reply.send(said);
+    }
+}
+
+/// The wishes by kind, account and line, in their order.
+fn runs(batch: Vec<Wish>) -> Vec<Vec<Wish>> {
+    let mut runs: Vec<Vec<Wish>> = Vec::new();
+    let mut places: HashMap<(Kind, AccountName, Line), usize> = HashMap::new();
+    for wish in batch {
+        let of = (wish.kind, wish.account.clone(), wish.line.clone());
+        let place = *places.entry(of).or_insert(runs.len());
+        match runs.get_mut(place) {
+            Some(run) => run.push(wish),
+            None => runs.push(vec![wish]),
+        }
+    }
+    runs
+}
+
+/// Gives each wish of a run its answer. When there is none for each of several they are given back.
+fn hand_out(run: Vec<Wish>, said: Result<Value, StoreError>, before: Instant) -> Vec<Wish> {
+    let answers = said.and_then(|value| match value {
+        Value::Array(answers) if answers.len() == run.len() => Ok(answers),
+        _ => Err(unreadable("a wish")),
+    });
+    match answers {
+        Ok(answers) => {
+            run.into_iter().zip(answers).for_each(|(wish, said)| wish.answer(Ok((said, before))));
+            Vec::new()
+        }
+        Err(_) if run.len() > 1 => run,
+        Err(error) => {
+            run.into_iter().for_each(|wish| wish.answer(Err(error.clone())));
+            Vec::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(kind: Kind, account: &str, key: &str) -> (Wish, oneshot::Receiver<Said>) {
+        let (reply, answer) = oneshot::channel();
+        let account = AccountName::new(account).unwrap();
+        let arguments = Arguments::new(key.into(), [b"send".as_slice(), b"", b"token"]);
+        (Wish { kind, account, line: Line::MAIN, arguments, reply }, answer)
+    }
+
+    fn wishes(keys: &[&str]) -> (Vec<Wish>, Vec<oneshot::Receiver<Said>>) {
+        keys.iter().map(|key| wish(Kind::Claim, "shop", key)).unzip()
+    }
+
+    fn keys(run: &[Wish]) -> Vec<&[u8]> {
+        run.iter().map(|wish| wish.arguments.part(0)).collect()
+    }
+
+    #[test]
+    fn arguments_are_kept_apart() {
+        let arguments = Arguments::new("key".into(), [b"send".as_slice(), b"", b"token"]);
+        assert_eq!(arguments.part(0), b"key");
+        assert_eq!(arguments.behind_key().collect::<Vec<_>>(), [b"send".as_slice(), b"", b"token"]);
+    }
+
+    #[test]
+    fn wishes_of_one_kind_and_account_share_a_run_in_their_order() {
+        let batch = [
+            (Kind::Claim, "shop", "a"),
+            (Kind::Settle, "shop", "b"),
+            (Kind::Claim, "bank", "c"),
+            (Kind::Claim, "shop", "d"),
+            (Kind::Settle, "shop", "e"),
+        ];
+        let runs = runs(batch.map(|(kind, account, key)| wish(kind, account, key).0).into());
+        let found: Vec<Vec<&[u8]>> = runs.iter().map(|run| keys(run)).collect();
+        assert_eq!(found, [vec![b"a".as_slice(), b"d"], vec![b"b", b"e"], vec![b"c"]]);
+    }
+
+    #[test]
+    fn each_wish_of_a_run_gets_its_answer() {
+        let before = Instant::now();
+        let (run, answers) = wishes(&["a", "b"]);
+        assert!(hand_out(run, Ok(Value::Array(vec![Value::Int(1), Value::Int(2)])), before).is_empty());
+        let said: Vec<Said> = answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect();
+        assert_eq!(said, [Ok((Value::Int(1), before)), Ok((Value::Int(2), before))]);
+    }
+
+    #[test]
+    fn several_wishes_without_an_answer_each_are_given_back_and_one_is_told() {
+        let failed = || Err(StoreError("WRONGTYPE".into()));
+        let short = || Ok(Value::Array(vec![Value::Int(1), Value::Int(2), Value::Int(3)]));
+        for said in [failed(), short(), Ok(Value::Nil)] {
+            let (run, mut answers) = wishes(&["a", "b"]);
+            assert_eq!(keys(&hand_out(run, said.clone(), Instant::now())), [b"a", b"b"]);
+            assert!(answers[0].try_recv().is_err(), "not told yet");
+
+            let (run, mut answers) = wishes(&["a"]);
+            assert!(hand_out(run, said, Instant::now()).is_empty());
+            assert!(answers[0].try_recv().unwrap().is_err());
+        }
+    }
+}
