@@ -11,7 +11,7 @@
 //! Told are medians over the rounds, and medians of the ratios within one round: other work on the machine
 //! then meets both sides of a ratio. Exit status 1 when a ratio falls short.
 //! `PACELINE_BENCH_ROUNDS` (5), `PACELINE_BENCH_JOBS` (40000: a program's start is then little of it),
-//! `PACELINE_BENCH_GENTLE_SECONDS` (10).
+//! `PACELINE_BENCH_GENTLE_SECONDS` (10), `PACELINE_BENCH_FLOORS` (abc; c is always among them).
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -74,11 +74,12 @@ fn main() -> ExitCode {
         jobs: given("PACELINE_BENCH_JOBS", 40_000).max(100),
         gentle: Duration::from_secs(given("PACELINE_BENCH_GENTLE_SECONDS", 10).max(1) as u64),
     };
+    let floors: String = given("PACELINE_BENCH_FLOORS", "abc".to_owned());
     let rounds = runtime.block_on(async {
         let mut rounds = Vec::new();
         for number in 1..=plan.rounds {
             let mut round = report::Round::new();
-            for program in Program::ALL {
+            for program in Program::ALL.into_iter().filter(|program| program.takes_part(&floors)) {
                 let seen = turn::run(program, plan).await;
                 eprintln!("round {number}, {}: {}", program.name(), report::line(&seen));
                 round.insert(program, seen);

@@ -5,10 +5,11 @@
 //! each new label value is a new time series for ever.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use metrics::{SharedString, Unit, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, SharedString, Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::job::{AccountName, Pool, Priority};
@@ -176,26 +177,127 @@ fn named(operation: &str) -> SharedString {
     }
 }
 
-/// A job was taken from the broker.
-pub fn job_received(account: &AccountName) {
-    counter!(JOBS_RECEIVED, "account" => label(account)).increment(1);
+/// What is counted of each job of an account. Finding a metric by its labels costs several times what
+/// counting does, so that each is found once.
+pub struct Meters {
+    account: AccountName,
+    received: OnceLock<Counter>,
+    in_flight: OnceLock<Gauge>,
+    /// By operation, class and result.
+    requests: Found<(&'static str, RequestClass, &'static str), Counter>,
+    /// By operation.
+    durations: Found<&'static str, Histogram>,
+    /// By operation, status and reason.
+    settled: Found<(&'static str, Status, Option<&'static str>), Counter>,
+    /// By priority.
+    ages: Found<Priority, Histogram>,
 }
 
-/// A delivery ended; `reason` is the dead reason's word, if it is dead.
-pub fn delivery_settled(
-    account: &AccountName,
-    operation: &str,
-    status: Status,
-    reason: Option<&'static str>,
-) {
-    counter!(
-        DELIVERIES_SETTLED,
-        "account" => label(account),
-        "operation" => named(operation),
-        "status" => status.as_str(),
-        "reason" => reason.unwrap_or_default(),
-    )
-    .increment(1);
+/// The metrics that were found of some labels: a few, which are looked through.
+struct Found<K, T>(Mutex<Vec<(K, T)>>);
+
+impl<K: PartialEq, T: Clone> Found<K, T> {
+    fn of(&self, labels: K, find: impl FnOnce(&K) -> T) -> T {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, metric)) = known.iter().find(|(known, _)| *known == labels) {
+            return metric.clone();
+        }
+        let metric = find(&labels);
+        known.push((labels, metric.clone()));
+        metric
+    }
+}
+
+impl<K, T> Default for Found<K, T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl Meters {
+    /// Those of an account.
+    pub fn new(account: AccountName) -> Self {
+        Self {
+            account,
+            received: OnceLock::new(),
+            in_flight: OnceLock::new(),
+            requests: Found::default(),
+            durations: Found::default(),
+            settled: Found::default(),
+            ages: Found::default(),
+        }
+    }
+
+    fn label(&self) -> SharedString {
+        label(&self.account)
+    }
+
+    /// A job was taken from the broker.
+    pub fn job_received(&self) {
+        self.received.get_or_init(|| counter!(JOBS_RECEIVED, "account" => self.label())).increment(1);
+    }
+
+    fn in_flight(&self) -> &Gauge {
+        self.in_flight.get_or_init(|| gauge!(REQUESTS_IN_FLIGHT, "account" => self.label()))
+    }
+
+    /// A request to a provider begins.
+    pub fn request_started(&self) {
+        self.in_flight().increment(1.0);
+    }
+
+    /// A request that was [`Meters::request_started`] is over.
+    pub fn request_ended(&self) {
+        self.in_flight().decrement(1.0);
+    }
+
+    /// A request to a provider ended after `took`; `result` is the verdict's label.
+    pub fn provider_request(
+        &self,
+        operation: &'static str,
+        class: RequestClass,
+        result: &'static str,
+        took: Duration,
+    ) {
+        let requests = |&(operation, class, result): &(&'static str, RequestClass, &'static str)| {
+            counter!(
+                PROVIDER_REQUESTS,
+                "account" => self.label(),
+                "operation" => operation,
+                "class" => class.as_str(),
+                "result" => result,
+            )
+        };
+        self.requests.of((operation, class, result), requests).increment(1);
+        let durations = |operation: &&'static str| histogram!(PROVIDER_REQUEST_DURATION, "account" => self.label(), "operation" => *operation);
+        self.durations.of(operation, durations).record(took);
+    }
+
+    /// A delivery ended; `reason` is the dead reason's word, if it is dead.
+    pub fn delivery_settled(&self, operation: &str, status: Status, reason: Option<&'static str>) {
+        let find = |operation: SharedString| {
+            counter!(
+                DELIVERIES_SETTLED,
+                "account" => self.label(),
+                "operation" => operation,
+                "status" => status.as_str(),
+                "reason" => reason.unwrap_or_default(),
+            )
+        };
+        match crate::providers::operation_named(operation) {
+            Some(known) => self
+                .settled
+                .of((known, status, reason), |_| find(SharedString::const_str(known)))
+                .increment(1),
+            None => find(SharedString::from_owned(operation.to_owned())).increment(1),
+        }
+    }
+
+    /// A delivery was settled `age` after its job was published.
+    pub fn delivery_age(&self, priority: Priority, age: Duration) {
+        let find = |priority: &Priority| histogram!(DELIVERY_AGE, "account" => self.label(), "priority" => priority.as_str());
+        self.ages.of(priority, find).record(age);
+    }
 }
 
 /// A delivery was put off for another attempt; `cause` is one of a few fixed words.
@@ -226,35 +328,6 @@ impl RequestClass {
             Self::Exempt => "exempt",
         }
     }
-}
-
-/// A request to a provider ended after `took`; `result` is the verdict's label.
-pub fn provider_request(
-    account: &AccountName,
-    operation: &'static str,
-    class: RequestClass,
-    result: &'static str,
-    took: Duration,
-) {
-    counter!(
-        PROVIDER_REQUESTS,
-        "account" => label(account),
-        "operation" => operation,
-        "class" => class.as_str(),
-        "result" => result,
-    )
-    .increment(1);
-    histogram!(
-        PROVIDER_REQUEST_DURATION,
-        "account" => label(account),
-        "operation" => operation,
-    )
-    .record(took);
-}
-
-/// A delivery was settled `age` after its job was published.
-pub fn delivery_age(account: &AccountName, priority: Priority, age: Duration) {
-    histogram!(DELIVERY_AGE, "account" => label(account), "priority" => priority.as_str()).record(age);
 }
 
 /// A counted delivery got its permit after `wait`.
@@ -300,16 +373,6 @@ pub fn write_too_late(account: &AccountName) {
 /// enough of them.
 pub fn round_trip_spread(account: &AccountName, spread: Duration) {
     gauge!(ROUND_TRIP_SPREAD, "account" => label(account)).set(spread.as_secs_f64());
-}
-
-/// A request to a provider begins.
-pub fn request_started(account: &AccountName) {
-    gauge!(REQUESTS_IN_FLIGHT, "account" => label(account)).increment(1.0);
-}
-
-/// A request that was [`request_started`] is over.
-pub fn request_ended(account: &AccountName) {
-    gauge!(REQUESTS_IN_FLIGHT, "account" => label(account)).decrement(1.0);
 }
 
 /// The state of an account's circuit.
@@ -406,13 +469,14 @@ mod tests {
         let shop = AccountName::new("shop").unwrap();
         metrics::with_local_recorder(&recorder, || {
             describe();
-            job_received(&shop);
-            delivery_settled(&shop, "sendPush", Status::Dead, Some("rejected"));
-            delivery_settled(&shop, "sendPush", Status::Delivered, None);
+            let meters = Meters::new(shop.clone());
+            meters.job_received();
+            meters.delivery_settled("sendPush", Status::Dead, Some("rejected"));
+            meters.delivery_settled("sendPush", Status::Delivered, None);
             delivery_retried(&shop, "sendPush", "failed");
-            provider_request(&shop, "sendPush", RequestClass::Counted, "accepted", Duration::from_millis(30));
-            provider_request(&shop, "sendPush", RequestClass::Exempt, "unknown", Duration::from_secs(20));
-            delivery_age(&shop, Priority::High, Duration::from_secs(2));
+            meters.provider_request("sendPush", RequestClass::Counted, "accepted", Duration::from_millis(30));
+            meters.provider_request("sendPush", RequestClass::Exempt, "unknown", Duration::from_secs(20));
+            meters.delivery_age(Priority::High, Duration::from_secs(2));
             permit_wait(&shop, Duration::from_millis(3));
             let other = AccountName::new("other").unwrap();
             permits_asked_for(&LimitLabel::new(&[&shop], Pool::main("messages")), 3);
@@ -421,9 +485,9 @@ mod tests {
             slot_write_delay(&shop, Duration::from_millis(2));
             write_too_late(&shop);
             round_trip_spread(&shop, Duration::from_millis(30));
-            request_started(&shop);
-            request_started(&shop);
-            request_ended(&shop);
+            meters.request_started();
+            meters.request_started();
+            meters.request_ended();
             circuit_state(&shop, CircuitState::Open);
             account_paused(&shop, PauseCause::Throttled, true);
             account_paused(&shop, PauseCause::Operator, false);
@@ -443,12 +507,13 @@ mod tests {
         let recorder = recorder().unwrap();
         let handle = Handle(recorder.handle());
         metrics::with_local_recorder(&recorder, || {
-            let (shop, news) = (AccountName::new("shop").unwrap(), AccountName::new("news").unwrap());
+            let [of_shop, of_news] =
+                ["shop", "news"].map(|name| Meters::new(AccountName::new(name).unwrap()));
             for operation in ["createMessage", "deleteMessage"] {
-                delivery_settled(&shop, operation, Status::Delivered, None);
+                of_shop.delivery_settled(operation, Status::Delivered, None);
             }
-            delivery_settled(&shop, "createMessage", Status::Dead, Some("rejected"));
-            delivery_settled(&news, "sendPush", Status::Delivered, None);
+            of_shop.delivery_settled("createMessage", Status::Dead, Some("rejected"));
+            of_news.delivery_settled("sendPush", Status::Delivered, None);
         });
         let key = |account: &str, status: &str| (account.to_owned(), status.to_owned());
         let expected =

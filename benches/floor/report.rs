@@ -46,7 +46,8 @@ fn wait(seen: &Seen, percent: usize) -> f64 {
 /// All figures.
 pub fn figures(rounds: &[Round], load: String) -> Vec<Figure> {
     let mut figures = vec![Figure::told("rounds", rounds.len().to_string())];
-    figures.extend(Program::ALL.iter().flat_map(|program| of_program(rounds, *program)));
+    let programs = rounds.iter().take(1).flat_map(|round| round.keys());
+    figures.extend(programs.flat_map(|program| of_program(rounds, *program)));
     let ratio = |of: fn(&Seen) -> f64| {
         median(rounds.iter().map(|round| of(&round[&Program::Worker]) / of(&round[&SAME])).collect())
     };

@@ -35,6 +35,14 @@ impl Program {
     pub const ALL: [Self; 4] =
         [Self::Floor(Floor::A), Self::Floor(Floor::B), Self::Floor(Floor::C), Self::Worker];
 
+    /// Whether it has a turn where floors of these letters are asked for: what is compared always has.
+    pub fn takes_part(self, floors: &str) -> bool {
+        match self {
+            Self::Floor(Floor::C) | Self::Worker => true,
+            Self::Floor(floor) => floors.contains(floor.letter()),
+        }
+    }
+
     /// What the tables call it.
     pub fn name(self) -> String {
         match self {

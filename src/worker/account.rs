@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::{Account, WorkerConfig};
 use crate::job::{AccountName, Class, Delivery, Line, Pool};
+use crate::metrics::Meters;
 use crate::ports::{Pause, PauseCause, Place, PoolKey};
 use crate::providers::Gateway;
 use crate::worker::dispatch::Dispatcher;
@@ -39,6 +40,7 @@ pub struct AccountState {
     /// connection to it.
     last_requests: Mutex<BTreeMap<Url, Instant>>,
     round_trips: Mutex<BTreeMap<Line, RoundTrips>>,
+    pub(super) meters: Meters,
 }
 
 impl AccountState {
@@ -55,6 +57,7 @@ impl AccountState {
             .filter_map(|(pool, key, _)| Some((pool, dispatchers.get(&key)?.clone())))
             .collect();
         Self {
+            meters: Meters::new(account.name.clone()),
             account,
             main_gate: Gate::default(),
             gates_beside,

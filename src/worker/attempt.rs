@@ -307,9 +307,9 @@ impl Worker {
         }
         let call = Call::start(cargo.parcels().map(|parcel| &parcel.attempt), &request);
         carry_trace(&mut request, &call, &cargo);
-        metrics::request_started(name);
+        account.meters.request_started();
         let sent = self.ports.wire.send(request, write_by).await;
-        metrics::request_ended(name);
+        account.meters.request_ended();
         call.end(&sent);
         match sent {
             Sent::TooLate => {

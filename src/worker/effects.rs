@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::backoff;
 use crate::job::{AccountName, Priority};
-use crate::metrics;
+use crate::metrics::Meters;
 use crate::pipeline::envelope::{Envelope, given_back};
 use crate::pipeline::settle::{self, Ending, Subject};
 use crate::ports::{Claim, Destination, Outgoing, PublishError, StoreError};
@@ -239,14 +239,24 @@ impl Worker {
         parcel.hand.ticket.ack().await;
     }
 
+    /// Counts for an account, which may be one of another configuration.
+    fn count_end(&self, account: &AccountName, count: impl FnOnce(&Meters)) {
+        match self.accounts.get(account) {
+            Some(account) => count(&account.meters),
+            None => count(&Meters::new(account.clone())),
+        }
+    }
+
     fn tell_end(&self, subject: &Subject<'_>, outcome: &Outcome, priority: Option<Priority>) {
         let account = subject.account.as_str();
         let operation = subject.operation_label();
         let reason = outcome.reason.map(crate::verdict::DeadReason::as_str);
-        metrics::delivery_settled(subject.account, operation, outcome.status, reason);
         let age_ms = outcome.settled_at_ms.saturating_sub(subject.envelope.published_at.as_millisecond());
         let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
-        metrics::delivery_age(subject.account, priority.unwrap_or_default(), age);
+        self.count_end(subject.account, |meters| {
+            meters.delivery_settled(operation, outcome.status, reason);
+            meters.delivery_age(priority.unwrap_or_default(), age);
+        });
         let id = subject.id.map(crate::job::DeliveryId::as_str);
         match outcome.status {
             Status::Dead => tracing::warn!(

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use crate::job::{Delivery, Finding, Job};
-use crate::metrics;
 use crate::pipeline::classify::{self, Route};
 use crate::pipeline::decode::{self, Fragments};
 use crate::pipeline::envelope::{Due, Envelope, carried_crashes, was_given_back};
@@ -61,7 +60,7 @@ impl Worker {
         let Some(account) = account.cloned() else { return Unpacked::Foreign };
         let first_seen = !envelope.internal && hand.redeliveries == 0 && !was_given_back(&hand.properties);
         if first_seen {
-            metrics::job_received(account.name());
+            account.meters.job_received();
         }
         let decoded = if envelope.internal {
             decode::decode_any_size(&hand.body)

@@ -39,7 +39,7 @@ impl Worker {
         let verdict = account.gateway().verdict(&cargo.deliveries(), answer, cargo.after_unknown());
         let (operation, class) = (operation_of(&cargo), class_of(account, &cargo));
         let line = cargo.first().map_or(Line::MAIN, classify::line);
-        metrics::provider_request(account.name(), operation, class, verdict.label(), took);
+        account.meters.provider_request(operation, class, verdict.label(), took);
         tell_answer(account.name().as_str(), operation, class, &verdict, answer, took);
         if class == RequestClass::Counted && matches!(answer, WireAnswer::Response { .. }) {
             self.note_round_trip(account, &line, took);

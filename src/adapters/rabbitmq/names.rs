@@ -44,21 +44,19 @@ pub struct Route {
 
 impl Route {
     /// The route of a destination; `None` for a rung that the ladder doesn't have.
-    pub fn to(prefix: &str, destination: &Destination) -> Option<Self> {
+    pub fn to(prefix: &str, destination: Destination) -> Option<Self> {
         let direct = |queue: String| Self { exchange: String::new(), routing_key: queue, mandatory: true };
         match destination {
-            Destination::Place(place) => Some(direct(queue(prefix, place))),
+            Destination::Place(place) => Some(direct(queue(prefix, &place))),
             Destination::Delay(rung) => {
-                LADDER_SECONDS.get(*rung).map(|seconds| direct(delay_queue(prefix, *seconds)))
+                LADDER_SECONDS.get(rung).map(|seconds| direct(delay_queue(prefix, *seconds)))
             }
-            Destination::Receipts { routing_key } => Some(Self {
-                exchange: receipts_exchange(prefix),
-                routing_key: routing_key.clone(),
-                mandatory: false,
-            }),
-            Destination::Reply { queue } => Some(direct(queue.clone())),
+            Destination::Receipts { routing_key } => {
+                Some(Self { exchange: receipts_exchange(prefix), routing_key, mandatory: false })
+            }
+            Destination::Reply { queue } => Some(direct(queue)),
             Destination::Jobs(account) => {
-                Some(Self { exchange: jobs_exchange(prefix), routing_key: account.clone(), mandatory: true })
+                Some(Self { exchange: jobs_exchange(prefix), routing_key: account, mandatory: true })
             }
         }
     }
@@ -96,8 +94,8 @@ mod tests {
         ];
         for (destination, exchange, routing_key, mandatory) in cases {
             let expected = Route { exchange: exchange.into(), routing_key: routing_key.into(), mandatory };
-            assert_eq!(Route::to("p", &destination), Some(expected), "{destination:?}");
+            assert_eq!(Route::to("p", destination.clone()), Some(expected), "{destination:?}");
         }
-        assert_eq!(Route::to("p", &Destination::Delay(LADDER_SECONDS.len())), None);
+        assert_eq!(Route::to("p", Destination::Delay(LADDER_SECONDS.len())), None);
     }
 }

@@ -72,39 +72,39 @@ pub fn redeliveries(amqp: &BasicProperties, redelivered: bool) -> u32 {
     u32::try_from(count.max(0)).unwrap_or(u32::MAX)
 }
 
-/// Writes the properties of a message that goes: always persistent.
-pub fn to_amqp(properties: &Properties) -> Result<BasicProperties, Unfit> {
+/// Writes the properties of a message that goes: always persistent. Its texts are moved.
+pub fn to_amqp(properties: Properties) -> Result<BasicProperties, Unfit> {
     let mut amqp = BasicProperties::default().with_delivery_mode(PERSISTENT);
-    if let Some(id) = &properties.message_id {
+    if let Some(id) = properties.message_id {
         amqp = amqp.with_message_id(short("message_id", id)?);
     }
-    if let Some(queue) = &properties.reply_to {
+    if let Some(queue) = properties.reply_to {
         amqp = amqp.with_reply_to(short("reply_to", queue)?);
     }
-    if let Some(id) = &properties.correlation_id {
+    if let Some(id) = properties.correlation_id {
         amqp = amqp.with_correlation_id(short("correlation_id", id)?);
     }
-    if let Some(content_type) = &properties.content_type {
+    if let Some(content_type) = properties.content_type {
         amqp = amqp.with_content_type(short("content_type", content_type)?);
     }
     if let Some(seconds) = properties.timestamp.and_then(|at| u64::try_from(at.as_second()).ok()) {
         amqp = amqp.with_timestamp(seconds);
     }
-    Ok(amqp.with_headers(header_table(&properties.headers)?))
+    Ok(amqp.with_headers(header_table(properties.headers)?))
 }
 
-fn header_table(headers: &[(String, String)]) -> Result<FieldTable, Unfit> {
+fn header_table(headers: Vec<(String, String)>) -> Result<FieldTable, Unfit> {
     if headers.iter().map(|(name, value)| name.len() + value.len() + 6).sum::<usize>() > HEADERS_MAX_BYTES {
         return Err(Unfit::Headers);
     }
     let mut table = FieldTable::default();
-    for (name, value) in headers.iter().filter(|(name, _)| !is_brokers(name)) {
-        table.insert(short("header name", name)?, AMQPValue::LongString(value.as_str().into()));
+    for (name, value) in headers.into_iter().filter(|(name, _)| !is_brokers(name)) {
+        table.insert(short("header name", name)?, AMQPValue::LongString(value.into()));
     }
     Ok(table)
 }
 
-fn short(what: &'static str, text: &str) -> Result<ShortString, Unfit> {
+fn short(what: &'static str, text: String) -> Result<ShortString, Unfit> {
     ShortString::try_new(text).map_err(|_| Unfit::TooLong(what))
 }
 
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(names, ["traceparent", "x-death-note"]);
 
         let headers = own.iter().chain(&kept).map(|name| ((*name).into(), "1".into())).collect();
-        let written = to_amqp(&Properties { headers, ..Properties::default() }).unwrap();
+        let written = to_amqp(Properties { headers, ..Properties::default() }).unwrap();
         let written: Vec<&str> =
             written.headers().as_ref().unwrap().inner().keys().map(ShortString::as_str).collect();
         assert_eq!(written, ["traceparent", "x-death-note"]);
@@ -216,7 +216,7 @@ mod tests {
             content_type: Some("application/json".into()),
             headers: vec![("a".into(), "1".into()), ("b".into(), "ü".into())],
         };
-        let amqp = to_amqp(&properties).unwrap();
+        let amqp = to_amqp(properties.clone()).unwrap();
         assert_eq!(*amqp.delivery_mode(), Some(2));
         assert_eq!(from_amqp(&amqp), properties);
     }
@@ -241,7 +241,7 @@ mod tests {
             ),
         ];
         for (properties, expected) in cases {
-            let unfit = to_amqp(&properties).unwrap_err();
+            let unfit = to_amqp(properties).unwrap_err();
             assert_eq!(unfit, expected);
             assert!(!unfit.to_string().contains("xxx"));
         }

@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -67,13 +68,18 @@ enum Said {
 
 /// A message ready for the wire.
 struct Parcel {
-    /// `None` for one that the broker never gives back.
-    key: Option<Key>,
     exchange: ShortString,
     routing_key: ShortString,
     mandatory: bool,
     properties: BasicProperties,
-    request: Request,
+    body: Bytes,
+}
+
+/// Who waits for what the broker says to a message.
+struct Asker {
+    /// `None` for a message that the broker never gives back.
+    key: Option<Key>,
+    reply: oneshot::Sender<Result<(), PublishError>>,
 }
 
 /// Opens a channel on which the broker confirms.
@@ -170,13 +176,14 @@ async fn publish_batch(
     prefix: &str,
     limit: Duration,
 ) -> Result<Answered, String> {
-    let parcels: Vec<Parcel> = batch.into_iter().filter_map(|request| pack(prefix, request)).collect();
-    let confirms = timeout(limit, join_all(parcels.iter().map(|parcel| send(channel, parcel)))).await;
+    let (parcels, askers): (Vec<Parcel>, Vec<Asker>) =
+        batch.into_iter().filter_map(|request| pack(prefix, request)).unzip();
+    let confirms = timeout(limit, join_all(parcels.into_iter().map(|parcel| send(channel, parcel)))).await;
     let (said, returned): (Vec<Said>, Vec<Option<Key>>) = match confirms {
         Ok(confirms) => confirms.into_iter().unzip(),
         Err(_) => {
             let reason = if *link.blocked.borrow() { BLOCKED.to_owned() } else { late(limit) };
-            parcels.iter().map(|_| (Said::Nothing(reason.clone()), None)).unzip()
+            askers.iter().map(|_| (Said::Nothing(reason.clone()), None)).unzip()
         }
     };
     let trouble = said.iter().find_map(|said| match said {
@@ -184,11 +191,11 @@ async fn publish_batch(
         Said::Ack | Said::Nack => None,
     });
     let answered = if said.contains(&Said::Nack) { Answered::Refused } else { Answered::Accepted };
-    let keys: Vec<Option<&Key>> = parcels.iter().map(|parcel| parcel.key.as_ref()).collect();
+    let keys: Vec<Option<&Key>> = askers.iter().map(|asker| asker.key.as_ref()).collect();
     let results = judge(&keys, &said, &returned.into_iter().flatten().collect());
-    for (parcel, result) in parcels.into_iter().zip(results) {
+    for (asker, result) in askers.into_iter().zip(results) {
         // Nobody listening means that the asker gave up by itself.
-        let _ = parcel.request.reply.send(result);
+        let _ = asker.reply.send(result);
     }
     trouble.map_or(Ok(answered), Err)
 }
@@ -213,44 +220,45 @@ pub(super) fn late(limit: Duration) -> String {
 }
 
 /// Makes a request ready for the wire, or answers it at once where AMQP can't carry it.
-fn pack(prefix: &str, request: Request) -> Option<Parcel> {
-    match address(prefix, &request.message) {
-        Ok((key, exchange, routing_key, mandatory, properties)) => {
-            Some(Parcel { key, exchange, routing_key, mandatory, properties, request })
-        }
+fn pack(prefix: &str, request: Request) -> Option<(Parcel, Asker)> {
+    let Request { message, reply } = request;
+    match address(prefix, message) {
+        Ok((parcel, key)) => Some((parcel, Asker { key, reply })),
         Err(error) => {
             // Nobody listening means that the asker gave up by itself.
-            let _ = request.reply.send(Err(error));
+            let _ = reply.send(Err(error));
             None
         }
     }
 }
 
-type Address = (Option<Key>, ShortString, ShortString, bool, BasicProperties);
-
-fn address(prefix: &str, message: &Outgoing) -> Result<Address, PublishError> {
-    let route = Route::to(prefix, &message.destination).ok_or(PublishError::Unroutable)?;
-    let properties = properties::to_amqp(&message.properties)
-        .map_err(|unfit| PublishError::Unconfirmed(unfit.to_string()))?;
-    // No queue can have a name that AMQP can't carry.
-    let short = |text: &str| ShortString::try_new(text).map_err(|_| PublishError::Unroutable);
-    let (exchange, routing_key) = (short(&route.exchange)?, short(&route.routing_key)?);
-    let key = route.mandatory.then(|| Key {
-        exchange: route.exchange,
-        routing_key: route.routing_key,
-        message_id: message.properties.message_id.clone(),
+fn address(prefix: &str, message: Outgoing) -> Result<(Parcel, Option<Key>), PublishError> {
+    let Outgoing { destination, body, properties } = message;
+    let route = Route::to(prefix, destination).ok_or(PublishError::Unroutable)?;
+    let message_id = route.mandatory.then(|| properties.message_id.clone());
+    let properties =
+        properties::to_amqp(properties).map_err(|unfit| PublishError::Unconfirmed(unfit.to_string()))?;
+    let key = message_id.map(|message_id| Key {
+        exchange: route.exchange.clone(),
+        routing_key: route.routing_key.clone(),
+        message_id,
     });
-    Ok((key, exchange, routing_key, route.mandatory, properties))
+    // No queue can have a name that AMQP can't carry.
+    let short = |text: String| ShortString::try_new(text).map_err(|_| PublishError::Unroutable);
+    let (exchange, routing_key) = (short(route.exchange)?, short(route.routing_key)?);
+    Ok((Parcel { exchange, routing_key, mandatory: route.mandatory, properties, body }, key))
 }
 
 /// Publishes one message and awaits what the broker says. All of a batch are begun by one task in
 /// turn, so that the library numbers them in the order in which it writes them.
-async fn send(channel: &Channel, parcel: &Parcel) -> (Said, Option<Key>) {
-    let options = BasicPublishOptions { mandatory: parcel.mandatory, immediate: false };
-    let (exchange, routing_key) = (parcel.exchange.clone(), parcel.routing_key.clone());
-    let (body, properties) = (&parcel.request.message.body, parcel.properties.clone());
-    let confirm = match channel.basic_publish(exchange, routing_key, options, body, properties).await {
-        Ok(confirm) => confirm.await,
+async fn send(channel: &Channel, parcel: Parcel) -> (Said, Option<Key>) {
+    let Parcel { exchange, routing_key, mandatory, properties, body } = parcel;
+    let options = BasicPublishOptions { mandatory, immediate: false };
+    let confirm = match channel.basic_publish(exchange, routing_key, options, &body, properties).await {
+        Ok(confirm) => {
+            drop(body);
+            confirm.await
+        }
         Err(error) => Err(error),
     };
     match confirm {
