@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 /// What the provider gave back for a delivery that it took.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,7 +20,26 @@ pub struct Acceptance {
     pub unknown_devices: Vec<String>,
     /// What the provider answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response: Option<Value>,
+    pub response: Option<Json>,
+}
+
+/// JSON as it is written: kept in a claim and copied into receipts, and never looked into again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Json(Box<RawValue>);
+
+impl Json {
+    /// The text of what is made of texts, numbers and JSON values.
+    pub(crate) fn of(value: &impl Serialize) -> Self {
+        // As in `json_of`: only what is none of these has no JSON text.
+        Self(to_raw_value(value).expect("texts, numbers and JSON values always have a JSON text"))
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
 }
 
 /// The meaning of one answer, for the whole request.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::backoff;
@@ -20,7 +19,7 @@ use crate::pipeline::envelope::{Envelope, HISTORY};
 use crate::pipeline::trace;
 use crate::ports::{Destination, History, LADDER_SECONDS, Outgoing, Place};
 use crate::providers::Repeat;
-use crate::verdict::{Acceptance, DeadReason, Fate, Outcome, Status};
+use crate::verdict::{Acceptance, DeadReason, Fate, Json, Outcome, Status};
 
 /// The longest wait that a provider in trouble can ask for one delivery; a larger number would kill
 /// what an hour may mend.
@@ -320,7 +319,7 @@ struct ReceiptBody<'a> {
     attempts: u32,
     message_code: Option<&'a str>,
     unknown_devices: &'a [String],
-    response: Option<&'a Value>,
+    response: Option<&'a Json>,
     published_at: String,
     settled_at: Option<String>,
     meta: Option<&'a Object>,

@@ -51,7 +51,7 @@ pub(super) fn clean_words<'a>(
 ) -> String {
     let head = &text[..text.floor_char_boundary(MOST_LOOKED_AT)];
     let masked = masked(head, &found(text, head, hidden, words));
-    let visible: String = masked.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let visible = masked.replace(char::is_control, " ");
     let visible = visible.trim();
     match visible.char_indices().nth(LONGEST_TEXT) {
         Some((end, _)) => format!("{}…", &visible[..end]),
@@ -71,12 +71,14 @@ fn found<'a>(
     let hidden = as_written(hidden);
     // Of a few it costs less to look for each than to note what the text holds.
     let starts = (hidden.len() > FEW).then(|| Starts::of(text, head));
-    let candidates: HashSet<&str> = hidden
+    let mut candidates: Vec<&str> = hidden
         .iter()
         .map(AsRef::as_ref)
         .filter(|value| value.len() >= SHORTEST_MASKED)
         .filter(|value| starts.as_ref().is_none_or(|starts| starts.may_hold(value)))
         .collect();
+    candidates.sort_unstable();
+    candidates.dedup();
     if candidates.len() > MOST_SEARCHED {
         return vec![(0, text.len())];
     }

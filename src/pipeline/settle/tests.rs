@@ -203,7 +203,7 @@ fn receipts_carry_every_field_of_the_contract() {
     );
     assert_eq!(sent[1].destination, Destination::Reply { queue: "mine".into() });
     assert_eq!(sent[1].properties.correlation_id.as_deref(), Some("c"));
-    let body: Value = serde_json::from_slice(&sent[0].body).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&sent[0].body).unwrap();
     let expected = json!({
         "transactionId": "t-1", "jobId": "t-1", "account": "shop", "operation": "createMessage",
         "status": "delivered", "reason": null, "detail": null, "attempts": 2, "messageCode": "C-1",

@@ -1,6 +1,6 @@
 //! What MoEngage's answers mean.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::signature::sign;
 use super::{Account, rules};
@@ -9,7 +9,7 @@ use crate::ports::WireAnswer;
 use crate::providers::answer::{
     by_status, clean, clean_words, retry_after, speaks_of_rate_limit, texts, unreadable,
 };
-use crate::verdict::{Acceptance, Verdict};
+use crate::verdict::{Acceptance, Json, Verdict};
 
 /// The members of a success that a receipt repeats.
 const KEPT: [&str; 4] = ["status", "requestId", "responseId", "cid"];
@@ -109,11 +109,12 @@ impl Asked<'_> {
                 .filter(|text| !text.is_empty())
                 .map(|text| self.clean(text))
         };
-        let kept = KEPT.into_iter().filter_map(|name| Some((name.to_owned(), json!(text(name)?))));
+        let kept: Object =
+            KEPT.into_iter().filter_map(|name| Some((name.to_owned(), text(name)?.into()))).collect();
         Acceptance {
             message_code: text("responseId").or_else(|| text("cid")),
             unknown_devices: Vec::new(),
-            response: Some(Value::Object(kept.collect())),
+            response: Some(Json::of(&kept)),
         }
     }
 

@@ -1,13 +1,14 @@
 //! What Pushwoosh's answers mean: to `createMessage` here, to `createTargetedMessage` in `targeted`.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::fields::{NOTIFICATIONS, listed};
 use super::{Account, request};
 use crate::job::{Delivery, Object};
 use crate::ports::WireAnswer;
 use crate::providers::answer::{by_status, retry_after, unreadable};
-use crate::verdict::{Acceptance, Rest, Verdict};
+use crate::verdict::{Acceptance, Json, Rest, Verdict};
 use words::Words;
 
 pub(super) mod targeted;
@@ -166,11 +167,9 @@ impl Asked<'_> {
 
     fn acceptance(&self, reply: &Reply, code: Option<&str>, unknown_devices: Vec<String>) -> Acceptance {
         let message_code = code.map(|code| self.words.code(code));
-        let mut response = json!({"status_code": reply.code, "status_message": reply.shown});
-        if let Some(code) = &message_code {
-            response["response"] = json!({"Messages": [code]});
-        }
-        Acceptance { message_code, unknown_devices, response: Some(response) }
+        let messages = message_code.as_deref().map(|code| Messages { messages: [code] });
+        let response = Told { status_code: reply.code, status_message: &reply.shown, response: messages };
+        Acceptance { response: Some(Json::of(&response)), message_code, unknown_devices }
     }
 
     /// The devices that the provider did not know, of the delivery at `index`.
@@ -215,6 +214,21 @@ fn speaks_of_access(judged: &str) -> bool {
 
 fn speaks_of_duplicate(judged: &str) -> bool {
     judged.contains("duplicate") || judged.contains("already")
+}
+
+/// What a receipt tells of an answer.
+#[derive(Serialize)]
+pub(super) struct Told<'a, R> {
+    pub(super) status_code: u64,
+    pub(super) status_message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) response: Option<R>,
+}
+
+#[derive(Serialize)]
+struct Messages<'a> {
+    #[serde(rename = "Messages")]
+    messages: [&'a str; 1],
 }
 
 /// An answer's body, as far as it is used.

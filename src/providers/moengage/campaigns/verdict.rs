@@ -7,7 +7,7 @@ use crate::job::{Delivery, Object};
 use crate::ports::{MOST_ANSWER_BYTES, WireAnswer};
 use crate::providers::answer::{by_status, clean, mask, retry_after, texts, too_large, unreadable};
 use crate::providers::moengage::Account;
-use crate::verdict::{Acceptance, Verdict};
+use crate::verdict::{Acceptance, Json, Verdict};
 
 /// The most sentences of an error that are put together.
 const MOST_SENTENCES: usize = 5;
@@ -94,7 +94,7 @@ impl<'a> Asked<'a> {
         match serde_json::from_slice(body) {
             Ok(found) if error_object(&found).is_some() => self.error_under_success(headers, &found),
             Ok(found @ (Value::Array(_) | Value::Object(_))) => {
-                let response = Some(mask(found, &self.secrets().collect::<Vec<_>>()));
+                let response = Some(Json::of(&mask(found, &self.secrets().collect::<Vec<_>>())));
                 Verdict::Accepted(vec![Acceptance { response, ..Acceptance::default() }])
             }
             Err(_) if body.len() >= MOST_ANSWER_BYTES => too_large("ask for less of it by a smaller limit"),

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::*;
 use crate::providers::Gateway;
 use crate::providers::moengage::tests::{gateway, planned, push};
@@ -40,7 +42,7 @@ fn success() {
     assert_eq!(list[0].message_code.as_deref(), Some("r-1"));
     assert_eq!(
         list[0].response,
-        Some(json!({"status": "Success", "requestId": "q-1", "responseId": "r-1", "cid": "c-1"}))
+        Some(Json::of(&json!({"status": "Success", "requestId": "q-1", "responseId": "r-1", "cid": "c-1"})))
     );
     for (body, code) in [
         (json!({"status": "success", "cid": "c-1"}), Some("c-1")),

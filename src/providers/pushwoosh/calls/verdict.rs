@@ -1,14 +1,14 @@
 //! What the answers to these calls mean.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Call, rules};
 use crate::job::{Delivery, Object};
 use crate::ports::{MOST_ANSWER_BYTES, WireAnswer};
 use crate::providers::answer::{by_status, clean, mask, retry_after, too_large, unreadable};
 use crate::providers::pushwoosh::Account;
-use crate::providers::pushwoosh::verdict::{ARGUMENT_ERROR, DONE, words::Words};
-use crate::verdict::{Acceptance, Verdict};
+use crate::providers::pushwoosh::verdict::{ARGUMENT_ERROR, DONE, Told, words::Words};
+use crate::verdict::{Acceptance, Json, Verdict};
 
 /// The meaning of an answer.
 pub(super) fn judge(
@@ -108,16 +108,18 @@ impl Asked<'_> {
 
     fn acceptance(&self, reply: Reply) -> Acceptance {
         if self.call.reads() {
-            let response = Some(mask(reply.body, &[self.token]));
+            let response = Some(Json::of(&mask(reply.body, &[self.token])));
             return Acceptance { message_code: None, unknown_devices: Vec::new(), response };
         }
         let code = self.payload.get(rules::MESSAGE).and_then(Value::as_str);
         Acceptance {
             message_code: code.map(|code| clean(code, [self.token])),
             unknown_devices: Vec::new(),
-            response: Some(
-                json!({"status_code": reply.code, "status_message": self.words.clean(reply.message())}),
-            ),
+            response: Some(Json::of(&Told {
+                status_code: reply.code,
+                status_message: &self.words.clean(reply.message()),
+                response: None::<()>,
+            })),
         }
     }
 

@@ -1,15 +1,16 @@
 //! What the answers to `createTargetedMessage` mean.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::words::Words;
-use super::{Reply, judge, speaks_of_access, was_taken_before};
+use super::{Reply, Told, judge, speaks_of_access, was_taken_before};
 use crate::job::{Delivery, Object};
 use crate::ports::WireAnswer;
 use crate::providers::answer::{clean, retry_after};
 use crate::providers::pushwoosh::filter::{self, Filter, Scalar};
 use crate::providers::pushwoosh::{Account, targeted};
-use crate::verdict::{Acceptance, Verdict};
+use crate::verdict::{Acceptance, Json, Verdict};
 
 /// The most errors of one filter that are told.
 const MOST_ERRORS: usize = 5;
@@ -97,15 +98,22 @@ impl Asked<'_> {
 
     fn acceptance(&self, reply: &Reply) -> Acceptance {
         let shown = |name: &str| code(reply, name).map(|code| self.words.code(code));
-        let message_code = shown("messageCode");
-        let mut response = json!({"status_code": reply.code, "status_message": reply.shown});
-        for (name, code) in [("messageCode", message_code.clone()), ("trackingCode", shown("trackingCode"))] {
-            if let Some(code) = code {
-                response["response"][name] = code.into();
-            }
-        }
-        Acceptance { message_code, unknown_devices: Vec::new(), response: Some(response) }
+        let (message_code, tracking_code) = (shown("messageCode"), shown("trackingCode"));
+        let codes = Codes { message_code: message_code.as_deref(), tracking_code: tracking_code.as_deref() };
+        let any = codes.message_code.is_some() || codes.tracking_code.is_some();
+        let response =
+            Told { status_code: reply.code, status_message: &reply.shown, response: any.then_some(codes) };
+        Acceptance { response: Some(Json::of(&response)), message_code, unknown_devices: Vec::new() }
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Codes<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracking_code: Option<&'a str>,
 }
 
 fn code<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {

@@ -63,7 +63,7 @@ fn a_search_s_answer_comes_back_whole() {
         let Verdict::Accepted(list) = judge("searchCampaigns", &http(200, &[], found.to_string())) else {
             panic!("{found}")
         };
-        assert_eq!(list[..], [Acceptance { response: Some(found), ..Acceptance::default() }]);
+        assert_eq!(list[..], [Acceptance { response: Some(Json::of(&found)), ..Acceptance::default() }]);
     }
 }
 
