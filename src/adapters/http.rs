@@ -84,7 +84,11 @@ impl HttpWire {
         Ok(Self { client: client(connect_timeout, ca, KEYS)?, request_timeout })
     }
 
-    async fn exchange(&self, request: WireRequest, write_by: Instant) -> Result<WireAnswer, reqwest::Error> {
+    fn begin(
+        &self,
+        request: WireRequest,
+        write_by: Instant,
+    ) -> impl Future<Output = reqwest::Result<reqwest::Response>> + use<> {
         let length = request.body.len();
         let mut builder = self
             .client
@@ -96,13 +100,15 @@ impl HttpWire {
             builder = builder.header(name, value);
         }
         let body = reqwest::Body::wrap(PunctualBody { bytes: Some(request.body), write_by });
-        let response = builder.body(body).send().await?;
-        let status = response.status().as_u16();
-        let read =
-            |name: &str| Some((name.to_owned(), response.headers().get(name)?.to_str().ok()?.to_owned()));
-        let headers = ANSWER_HEADERS.into_iter().filter_map(read).collect();
-        Ok(WireAnswer::Response { status, headers, body: read_capped(response).await })
+        builder.body(body).send()
     }
+}
+
+async fn read(response: reqwest::Response) -> WireAnswer {
+    let status = response.status().as_u16();
+    let read = |name: &str| Some((name.to_owned(), response.headers().get(name)?.to_str().ok()?.to_owned()));
+    let headers = ANSWER_HEADERS.into_iter().filter_map(read).collect();
+    WireAnswer::Response { status, headers, body: read_capped(response).await }
 }
 
 /// Reads an answer's body as far as it comes, up to [`MOST_ANSWER_BYTES`]. The status is known by
@@ -122,8 +128,8 @@ pub(crate) async fn read_capped(mut response: reqwest::Response) -> Bytes {
 #[async_trait]
 impl Wire for HttpWire {
     async fn send(&self, request: WireRequest, write_by: Instant) -> Sent {
-        match self.exchange(request, write_by).await {
-            Ok(answer) => Sent::Answer(answer),
+        match self.begin(request, write_by).await {
+            Ok(response) => Sent::Answer(read(response).await),
             Err(error) => judge(&error),
         }
     }

@@ -109,7 +109,7 @@ impl Role {
 /// The way to the task that publishes; there is one only while it has a connection.
 #[derive(Clone)]
 struct Outlet {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<Box<Request>>,
     blocked: watch::Receiver<bool>,
 }
 
@@ -394,8 +394,9 @@ impl Publisher for RabbitMq {
         let Outlet { requests, blocked } = outlet;
         let limit = self.shared.config.publish_timeout;
         let (reply, answer) = oneshot::channel();
+        let request = Box::new(Request { message, reply });
         let asked = async move {
-            requests.send(Request { message, reply }).await.ok()?;
+            requests.send(request).await.ok()?;
             // Kept any longer it would keep the task waiting for requests that can't come.
             drop(requests);
             answer.await.ok()

@@ -1,9 +1,11 @@
 //! A message becomes deliveries, and each takes its way.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 
 use crate::job::{Delivery, Finding, Job};
 use crate::pipeline::classify::{self, Route};
@@ -17,7 +19,7 @@ use crate::telemetry::Attempt;
 use crate::verdict::DeadReason;
 use crate::worker::Worker;
 use crate::worker::account::AccountState;
-use crate::worker::parcel::{Hand, Parcel};
+use crate::worker::parcel::{Contents, Hand, Parcel};
 
 /// So many deliveries of one job are published at once.
 const PIECES_AT_ONCE: usize = 32;
@@ -34,9 +36,6 @@ pub(super) enum Unpacked {
 
 impl Worker {
     /// Takes a message that the broker gave out.
-    ///
-    /// From here to the request, what is rare is boxed: else each message in hand would have room for the
-    /// largest of its ways, and be moved with it.
     pub(super) async fn admit(self: Arc<Self>, hand: Hand) {
         if is_suspect(hand.redeliveries, carried_crashes(&hand.properties)) {
             return Box::pin(self.handle_suspect(hand)).await;
@@ -87,42 +86,46 @@ impl Worker {
         }
     }
 
-    /// Leads what was unpacked on its way.
-    pub(super) async fn lead(self: Arc<Self>, hand: Hand, unpacked: Unpacked) {
+    /// Leads what was unpacked on its way. Which one is decided at once, and only that one takes room: a
+    /// future of all of them would be moved, and kept, with room for the largest.
+    pub(super) fn lead(self: Arc<Self>, hand: Hand, unpacked: Unpacked) -> BoxFuture<'static, ()> {
         match unpacked {
             Unpacked::Foreign => {
                 tracing::error!(place = ?hand.place, "a message of an account that is not configured is left alone");
+                ready(()).boxed()
             }
-            Unpacked::Invalid { account, envelope, findings, fragments } => {
-                Box::pin(self.bury_invalid(&hand, &account, &envelope, &findings, &fragments)).await;
+            Unpacked::Invalid { account, envelope, findings, fragments } => async move {
+                self.bury_invalid(&hand, &account, &envelope, &findings, &fragments).await;
             }
+            .boxed(),
             Unpacked::Pieces { account, envelope, planned } => {
-                self.lead_pieces(hand, account, envelope, planned).await
+                self.lead_pieces(hand, account, envelope, planned)
             }
         }
     }
 
-    async fn lead_pieces(
+    fn lead_pieces(
         self: Arc<Self>,
         hand: Hand,
         account: Arc<AccountState>,
         envelope: Envelope,
         mut planned: Planned,
-    ) {
+    ) -> BoxFuture<'static, ()> {
         if planned.len() > 1 {
-            return Box::pin(self.split(hand, account, envelope, planned)).await;
+            return self.split(hand, account, envelope, planned).boxed();
         }
         // `classify::plan` refuses an empty plan.
         match planned.pop() {
-            None => {}
-            Some(Err(unfit)) => {
+            None => ready(()).boxed(),
+            Some(Err(unfit)) => async move {
                 let body = decode::mask_credentials(&hand.body).into();
-                let safe = Box::pin(self.bury_unfit(&hand, &envelope, &unfit, body)).await;
+                let safe = self.bury_unfit(&hand, &envelope, &unfit, body).await;
                 self.ack_if(safe, &hand).await;
             }
+            .boxed(),
             Some(Ok(delivery)) => {
                 let parcel = self.parcel(hand, envelope, delivery, account);
-                self.lead_parcel(parcel).await;
+                self.lead_parcel(parcel)
             }
         }
     }
@@ -135,25 +138,25 @@ impl Worker {
         account: Arc<AccountState>,
     ) -> Parcel {
         let token = self.ports.chance.unique();
-        Parcel { hand, envelope, delivery, account, token, late: 0, attempt: Attempt::none() }
+        Contents { hand, envelope, delivery, account, token, late: 0, attempt: Attempt::none() }.into()
     }
 
-    pub(super) async fn lead_parcel(self: Arc<Self>, parcel: Parcel) {
+    pub(super) fn lead_parcel(self: Arc<Self>, parcel: Parcel) -> BoxFuture<'static, ()> {
         if let Some(outcome) = parcel.envelope.outcome.clone() {
             // Known before its message came here.
             let repeat = parcel.account.gateway().repeat(&parcel.delivery);
-            let known = |claim: &Claim| settle::known(&outcome, &claim.history, repeat);
-            return Box::pin(self.end_without_request(&parcel, known)).await;
+            let known = move |claim: &Claim| settle::known(&outcome, &claim.history, repeat);
+            return async move { self.end_without_request(&parcel, known).await }.boxed();
         }
         match self.route(&parcel, 1) {
-            Route::Expired => Box::pin(self.expire(parcel)).await,
-            Route::Wait => Box::pin(self.enqueue(parcel)).await,
-            // Apart from what led here, which would else be moved with it.
-            Route::Send => Box::pin(self.deliver_exempt(parcel)).await,
-            Route::Later(..) | Route::Forward(_) => {
+            Route::Expired => async move { self.expire(parcel).await }.boxed(),
+            Route::Wait => self.enqueue(parcel).boxed(),
+            Route::Send => self.deliver_exempt(parcel).boxed(),
+            Route::Later(..) | Route::Forward(_) => async move {
                 let safe = self.send_on(&parcel, 1).await;
                 self.ack_if(safe, &parcel.hand).await;
             }
+            .boxed(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a worker holds: a message in hand, and the one delivery in it.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ pub struct Hand {
     /// The body as it came.
     pub body: Bytes,
     /// Its properties.
-    pub properties: Properties,
+    pub properties: Arc<Properties>,
     /// The queue it came from.
     pub place: Place,
     /// How often the queue gave it out before.
@@ -38,7 +39,8 @@ pub struct Hand {
 impl From<Message> for Hand {
     fn from(message: Message) -> Self {
         let Message { body, properties, place, redeliveries, received, ticket } = message;
-        Self { body, properties, place, redeliveries, received, ticket: ticket.into(), watch: None }
+        let (properties, ticket) = (properties.into(), ticket.into());
+        Self { body, properties, place, redeliveries, received, ticket, watch: None }
     }
 }
 
@@ -49,9 +51,13 @@ impl Hand {
     }
 }
 
-/// A delivery in hand.
+/// A delivery in hand. It is moved from step to step, so what it holds stays in one place.
 #[derive(Clone)]
-pub struct Parcel {
+pub struct Parcel(Box<Contents>);
+
+/// What a parcel holds.
+#[derive(Clone)]
+pub struct Contents {
     /// Its message.
     pub hand: Hand,
     /// What travels with it.
@@ -68,7 +74,34 @@ pub struct Parcel {
     pub attempt: Attempt,
 }
 
+impl From<Contents> for Parcel {
+    fn from(contents: Contents) -> Self {
+        Self(Box::new(contents))
+    }
+}
+
 impl Parcel {
+    /// What it holds, taken apart.
+    pub fn contents(self) -> Contents {
+        *self.0
+    }
+}
+
+impl Deref for Parcel {
+    type Target = Contents;
+
+    fn deref(&self) -> &Contents {
+        &self.0
+    }
+}
+
+impl DerefMut for Parcel {
+    fn deref_mut(&mut self) -> &mut Contents {
+        &mut self.0
+    }
+}
+
+impl Contents {
     /// The wish for a claim on it.
     pub fn wish(&self, purpose: Purpose) -> ClaimRequest {
         claim::request(&self.delivery, &self.envelope, purpose, &self.token)

@@ -18,7 +18,7 @@ use crate::worker::Worker;
 use crate::worker::account::AccountState;
 use crate::worker::attempt::Attempted;
 use crate::worker::intake::{Unpacked, forwarded};
-use crate::worker::parcel::{Hand, Parcel};
+use crate::worker::parcel::{Contents, Hand, Parcel};
 
 mod unread;
 
@@ -145,7 +145,7 @@ impl Worker {
         if parcel.envelope.outcome.is_none() && self.route(&parcel, 1) == Route::Wait {
             return Ok(parcel);
         }
-        let Parcel { account, envelope, delivery, .. } = parcel;
+        let Contents { account, envelope, delivery, .. } = parcel.contents();
         Err(Box::new(Unpacked::Pieces { account, envelope, planned: vec![Ok(delivery)] }))
     }
 
@@ -200,7 +200,7 @@ impl Worker {
     /// As [`Worker::give_back_unless_stopped`]; what the broker counted so far goes with it.
     async fn give_back_suspect(&self, hand: &Hand) {
         let mut hand = hand.clone();
-        keep_crashes(&mut hand.properties, hand.redeliveries);
+        keep_crashes(Arc::make_mut(&mut hand.properties), hand.redeliveries);
         self.give_back_unless_stopped(&hand).await;
     }
 

@@ -93,7 +93,7 @@ pub(super) async fn open(link: &Link) -> lapin::Result<Channel> {
 pub(super) async fn serve(
     link: &Link,
     mut channel: Channel,
-    requests: &mut mpsc::Receiver<Request>,
+    requests: &mut mpsc::Receiver<Box<Request>>,
     prefix: &str,
     limits: Limits,
 ) -> String {
@@ -140,7 +140,7 @@ async fn wait_until_unblocked(link: &Link) {
 
 /// Whatever waits, at least one, at most `most` messages or [`BATCH_BYTES`]. A request whose asker
 /// has given up is dropped: it would only be published late.
-async fn next_batch(requests: &mut mpsc::Receiver<Request>, most: usize) -> Option<Vec<Request>> {
+async fn next_batch(requests: &mut mpsc::Receiver<Box<Request>>, most: usize) -> Option<Vec<Request>> {
     let first = loop {
         let request = requests.recv().await?;
         if !request.reply.is_closed() {
@@ -148,12 +148,12 @@ async fn next_batch(requests: &mut mpsc::Receiver<Request>, most: usize) -> Opti
         }
     };
     let mut bytes = first.message.body.len();
-    let mut batch = vec![first];
+    let mut batch = vec![*first];
     while batch.len() < most && bytes < BATCH_BYTES {
         let Ok(request) = requests.try_recv() else { break };
         if !request.reply.is_closed() {
             bytes += request.message.body.len();
-            batch.push(request);
+            batch.push(*request);
         }
     }
     Some(batch)
@@ -346,7 +346,7 @@ mod tests {
                 body: bytes::Bytes::new(),
                 properties: crate::ports::Properties::default(),
             };
-            sender.send(Request { message, reply }).await.unwrap();
+            sender.send(Box::new(Request { message, reply })).await.unwrap();
             askers.push(asker);
         }
         askers.remove(0);
