@@ -432,7 +432,7 @@ const LOG: &[Key] = &[
         Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
         Some(r#""info""#),
         "The least important events that are logged; PACELINE_LOG or RUST_LOG override it by module.",
-        "A line for each answer of a provider and each end of a delivery; \"warn\" leaves what needs a person.",
+        "A line for each end of a delivery, and for each answer that does not accept all; \"warn\" leaves what needs a person.",
     ),
 ];
 

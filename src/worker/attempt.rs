@@ -217,9 +217,9 @@ impl Worker {
                     }
                 }
                 () = tokio::time::sleep_until(self.held_until(&hand)) => {
-                    return self.give_back_unless_stopped(&hand).await;
+                    return Box::pin(self.give_back_unless_stopped(&hand)).await;
                 }
-                () = self.stopping() => return self.give_back_unless_stopped(&hand).await,
+                () = self.stopping() => return Box::pin(self.give_back_unless_stopped(&hand)).await,
             }
         }
     }

@@ -8,6 +8,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::backoff;
@@ -100,9 +102,10 @@ impl Worker {
         }
     }
 
-    async fn wait_before_try(&self, tries: u32) {
+    /// Apart from what waits, in which it would else take room that is seldom used.
+    fn wait_before_try(&self, tries: u32) -> BoxFuture<'static, ()> {
         let bound = backoff::bound(FIRST_WAIT, LAST_WAIT, tries);
-        tokio::time::sleep(bound.mul_f64(0.5 + self.ports.chance.unit() / 2.0)).await;
+        tokio::time::sleep(bound.mul_f64(0.5 + self.ports.chance.unit() / 2.0)).boxed()
     }
 
     /// Whether a message has been in hand for so long that it must go back.
@@ -124,7 +127,7 @@ impl Worker {
     /// Takes a message off its queue if all that follows from it is safe; else puts it back.
     pub(super) async fn ack_if(&self, safe: bool, hand: &Hand) {
         if !safe {
-            return self.give_back_unless_stopped(hand).await;
+            return Box::pin(self.give_back_unless_stopped(hand)).await;
         }
         if !hand.ticket.ack().await {
             tracing::debug!(place = ?hand.place, "settled, but its connection is gone; it comes again");
