@@ -354,7 +354,7 @@ pub enum Suspicion {
 /// Every call may be made twice with the same effect: a reply that is lost still ran.
 #[async_trait]
 pub trait Claims: Send + Sync {
-    /// Asks for several claims in one trip; the answers are in the order of the requests.
+    /// Asks for several claims at once; the answers are in the order of the requests.
     async fn claim(&self, requests: &[ClaimRequest]) -> Result<Vec<Answer>, StoreError>;
     /// Writes the end of a delivery, before any of its effects.
     async fn end(&self, claim: &Claim, outcome: &Outcome, signal: Signal) -> Result<Fenced, StoreError>;

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 /// What the provider gave back for a delivery that it took.
@@ -24,9 +25,17 @@ pub struct Acceptance {
 }
 
 /// JSON as it is written: kept in a claim and copied into receipts, and never looked into again.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
 pub struct Json(Box<RawValue>);
+
+/// By way of a tree, which can be read from wherever it stands: the raw text of what is flattened into
+/// something else (a record of the embedded store) is not kept.
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(|value| Self::of(&value))
+    }
+}
 
 impl Json {
     /// The text of what is made of texts, numbers and JSON values.

@@ -356,19 +356,15 @@ impl Shared {
 
 /// Publishes over this connection for as long as its confirms can be trusted; says why it ended.
 async fn publish_over(shared: &Arc<Shared>, link: &Arc<Link>) -> String {
-    let (one, other) = match tokio::try_join!(publish::open(link), publish::open(link)) {
-        Ok(channels) => channels,
+    let channel = match publish::open(link).await {
+        Ok(channel) => channel,
         Err(error) => return error.to_string(),
     };
-    let (sender, requests) = mpsc::channel(publish::WAITING);
-    let requests = tokio::sync::Mutex::new(requests);
+    let (sender, mut requests) = mpsc::channel(publish::WAITING);
     *lock(&shared.outlet) = Some(Outlet { requests: sender, blocked: link.blocked.clone() });
     let limits = Limits { batch: shared.config.publish_batch.max(1), timeout: shared.config.publish_timeout };
-    // While one channel awaits its confirms the other publishes what has come meanwhile.
-    let serve = |channel| publish::serve(link, channel, &requests, &shared.config.prefix, limits);
     tokio::select! {
-        end = serve(one) => end,
-        end = serve(other) => end,
+        end = publish::serve(link, channel, &mut requests, &shared.config.prefix, limits) => end,
         () = follow_blocked(shared, link) => "the connection ended".into(),
     }
 }

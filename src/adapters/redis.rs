@@ -7,9 +7,9 @@
 //! - `sightings` what workers report of the deliveries in their hands
 //! - [`pacing`] the pure part of permits: rates, instants, and noticing that a clock stepped
 //!
-//! Every change is one Lua script, so that it happens whole or not at all, and on the store's own
-//! clock, so that the workers' clocks don't matter. Every script bears being run twice, because a
-//! reply that is lost still ran. The scripts lie beside the modules as files.
+//! Every change is made by a Lua script, so that nothing comes between its parts, and on the store's own
+//! clock, so that the workers' clocks don't matter. One run may make changes for many deliveries of an
+//! account. Every script bears being run twice, because a reply that is lost still ran. The scripts lie beside the modules as files.
 //!
 //! All keys of one script share a `{tag}`, so that Redis Cluster keeps them on one node:
 //!

@@ -197,7 +197,7 @@ const STORE: &[Key] = &[
         seconds(MINUTE, 90 * DAY),
         Some(r#""7d""#),
         "How long an id is remembered after its end: a second message within this time is a duplicate.",
-        "Covers a producer's replay after a long weekend; costs under 300 bytes of Redis a delivery.",
+        "Covers a producer's replay after a long weekend; costs under 450 bytes of Redis a delivery.",
     ),
     key(
         "timeout",

@@ -108,7 +108,7 @@ impl Worker {
             Step::Bury(reason, detail) => Settlement::End(Ending::dead(reason, &detail, attempts)),
         };
         sorted.errands.push(self.errand(parcel, move |worker, parcel| async move {
-            worker.apply(&Claimed { parcel, claim, within: None }, settlement, Signal::Neutral).await;
+            worker.apply(Claimed { parcel, claim, within: None }, settlement, Signal::Neutral).await;
         }));
     }
 
@@ -271,7 +271,7 @@ impl Worker {
                 let delay = Duration::from_secs(1);
                 let later =
                     Settlement::Later { delay, history, alone: false, counted: true, cause: "counted" };
-                Box::pin(self.apply(&claimed, later, Signal::Neutral)).await;
+                Box::pin(self.apply(*claimed, later, Signal::Neutral)).await;
                 Attempted::default()
             }
         }

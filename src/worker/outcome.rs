@@ -149,7 +149,7 @@ impl Worker {
             unit: self.ports.chance.unit(),
         };
         let settlement = settle::decide(fate, &situation);
-        self.apply(&claimed, settlement, signal).await;
+        self.apply(claimed, settlement, signal).await;
     }
 
     /// The provider found the account at fault: pause it for all, or, where others were accepted
@@ -180,14 +180,14 @@ impl Worker {
     }
 
     /// Writes a settlement: its claim first, then what others see, then the ack.
-    pub(super) async fn apply(&self, claimed: &Claimed<Parcel>, settlement: Settlement, signal: Signal) {
+    pub(super) async fn apply(&self, claimed: Claimed<Parcel>, settlement: Settlement, signal: Signal) {
         let ended = told_of(&settlement);
         match settlement {
-            Settlement::End(ending) => self.apply_end(claimed, ending, signal).await,
+            Settlement::End(ending) => self.apply_end(&claimed, ending, signal).await,
             Settlement::Later { delay, history, alone, counted, cause } => {
                 let release = Release { history, signal };
                 // Rare, and large: most deliveries end.
-                Box::pin(self.apply_later(claimed, release, delay, Marks { alone, counted }, cause)).await;
+                Box::pin(self.apply_later(&claimed, release, delay, Marks { alone, counted }, cause)).await;
             }
         }
         claimed.parcel.attempt.end(ended);

@@ -38,13 +38,26 @@ fn replayed(id: &str, instance: &str, replay: &str) -> ClaimRequest {
     ClaimRequest { replay: Some(replay.into()), ..wish(id, instance) }
 }
 
+/// As a provider's answer makes it, with all that a receipt repeats.
+fn acceptance() -> Acceptance {
+    let answer = serde_json::json!({
+        "message_code": "97B0-C7473871-1029AE20",
+        "response": {
+            "status_code": 200,
+            "status_message": "OK",
+            "response": {"Messages": ["97B0-C7473871-1029AE20"]},
+        },
+    });
+    serde_json::from_value(answer).unwrap()
+}
+
 fn outcome(status: Status, reason: Option<DeadReason>) -> Outcome {
     Outcome {
         status,
         reason,
         detail: None,
         attempts: 1,
-        acceptance: Acceptance { message_code: Some("1A2B-3C4D".into()), ..Acceptance::default() },
+        acceptance: acceptance(),
         settled_at_ms: 1_763_758_326_123,
     }
 }

@@ -46,10 +46,13 @@ impl Engine {
             self.db.prepare_cached("SELECT record, expires FROM claim WHERE account = ? AND id = ?")?;
         let found: Option<(String, i64)> =
             select.query_row([account, id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        // A record that can't be read is as good as lost; nothing of ours writes one.
-        Ok(found
-            .filter(|(_, expires)| *expires > wall)
-            .and_then(|(text, expires)| Some((serde_json::from_str(&text).ok()?, expires))))
+        let Some((text, expires)) = found.filter(|(_, expires)| *expires > wall) else { return Ok(None) };
+        // Nothing of ours writes one that can't be read. It would hide whether its delivery was sent, so
+        // that it must not count as none.
+        let unreadable = |error| {
+            rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+        };
+        Ok(Some((serde_json::from_str(&text).map_err(unreadable)?, expires)))
     }
 
     fn write_record(

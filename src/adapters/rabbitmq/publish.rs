@@ -4,8 +4,7 @@
 //! reports some unroutable messages as confirmed: the broker's returns are then handed to the wrong
 //! confirms. So its owner works in strict batches: publish all, await every confirm, and only then
 //! match what was returned, by route and message id. A batch of which a single confirm is missing
-//! proves nothing about the others, and its channel can't be trusted any more. Two owners take turns
-//! at what waits, so that one publishes while the other awaits its confirms.
+//! proves nothing about the others, and its channel can't be trusted any more.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::link::Link;
@@ -90,20 +89,18 @@ pub(super) async fn open(link: &Link) -> lapin::Result<Channel> {
     Ok(channel)
 }
 
-/// Publishes what is asked for until the channel can't be trusted any more; says why. The requests are
-/// shared with the owner of another channel.
+/// Publishes what is asked for until the channel can't be trusted any more; says why.
 pub(super) async fn serve(
     link: &Link,
     mut channel: Channel,
-    requests: &Mutex<mpsc::Receiver<Box<Request>>>,
+    requests: &mut mpsc::Receiver<Box<Request>>,
     prefix: &str,
     limits: Limits,
 ) -> String {
     let mut opened = Instant::now();
     loop {
         wait_until_unblocked(link).await;
-        let batch = next_batch(&mut *requests.lock().await, limits.batch).await;
-        let Some(batch) = batch else {
+        let Some(batch) = next_batch(requests, limits.batch).await else {
             return "nobody publishes any more".into();
         };
         let answered = publish_batch(link, &channel, batch, prefix, limits.timeout).await;

@@ -2,21 +2,24 @@
 //!
 //! A trip to Redis costs both sides several times what a claim does: calls of the system, a run of a
 //! script. So one task takes whatever wishes wait, asks all of them in one trip, and meanwhile others
-//! gather. A wish that comes alone goes at once; the more is asked, the more share a trip.
+//! gather. A wish that comes alone goes at once; the more is asked, the more share a trip. A trip that
+//! takes long is not waited for: further ones go beside it.
 //!
 //! Invariants:
-//! 1. Wishes of one delivery are asked in the order in which they came: a run takes them in their order,
-//!    and only one trip is under way.
-//! 2. A wish that fails fails alone. A script that fails may have done its work for those before the
-//!    faulty one; every wish bears being asked twice, so each is asked again by itself.
-//! 3. A caller that has given up is not asked for, unless its wish is on its way.
+//! 1. A wish that fails fails alone. A script that fails may have done its work for those before the
+//!    faulty one; every wish bears being asked twice, so each is asked again in a run of its own.
+//! 2. A caller that has given up is not asked for, unless its wish is on its way.
+//! 3. The order of wishes means nothing: whoever asks for a delivery awaits the answer before the next
+//!    step, and its token guards against what comes late.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{Cmd, Value};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
 use super::claims::{ClaimScripts, account_keys};
 use super::link::{Link, Script};
@@ -26,6 +29,12 @@ use crate::ports::StoreError;
 
 /// The most wishes of one trip. Redis does nothing else meanwhile: well below a millisecond.
 const MOST: usize = 64;
+
+/// The most trips under way: beyond that the store, or the way to it, is full.
+const MOST_TRIPS: usize = 8;
+
+/// How long the next trip waits for one under way. A store nearby answers sooner.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// How many wishes may wait beside those on their way.
 const WAITING: usize = 1024;
@@ -93,7 +102,7 @@ impl Counter {
     /// Starts the task that makes the trips; it ends with the counter.
     pub(super) fn open(link: Arc<Link>, scripts: Arc<ClaimScripts>, prefix: String) -> Self {
         let (counter, wishes) = mpsc::channel(WAITING);
-        tokio::spawn(Porter { link, scripts, prefix }.serve(wishes));
+        tokio::spawn(Arc::new(Porter { link, scripts, prefix }).serve(wishes));
         Self(counter)
     }
 
@@ -121,27 +130,36 @@ struct Porter {
 }
 
 impl Porter {
-    async fn serve(self, mut wishes: mpsc::Receiver<Wish>) {
-        let mut batch = Vec::with_capacity(MOST);
-        while wishes.recv_many(&mut batch, MOST).await > 0 {
-            // What is wished for at this very moment, by tasks that are ready too, comes along.
-            tokio::task::yield_now().await;
-            while batch.len() < MOST
-                && let Ok(wish) = wishes.try_recv()
-            {
-                batch.push(wish);
+    async fn serve(self: Arc<Self>, mut wishes: mpsc::Receiver<Wish>) {
+        let mut trips = JoinSet::new();
+        loop {
+            let batch = gather(&mut wishes).await;
+            if batch.is_empty() {
+                return;
             }
-            batch.retain(|wish| !wish.reply.is_closed());
-            for wish in self.trip(std::mem::take(&mut batch)).await {
-                self.trip(vec![wish]).await;
+            // A task of its own: should it panic, its callers hear that it is gone, and others go on.
+            trips.spawn(self.clone().ask(batch));
+            if trips.len() < MOST_TRIPS {
+                // Whether it ended or takes long: the next one goes.
+                let _ = timeout(PATIENCE, trips.join_next()).await;
+            } else {
+                trips.join_next().await;
             }
         }
     }
 
-    /// Asks for all in one trip. Gives back those that have to be asked by themselves; one alone is
-    /// always answered.
-    async fn trip(&self, batch: Vec<Wish>) -> Vec<Wish> {
-        let runs = runs(batch);
+    async fn ask(self: Arc<Self>, batch: Vec<Wish>) {
+        let again = self.trip(runs(batch)).await;
+        let alone: Vec<Vec<Wish>> =
+            again.into_iter().filter(Wish::is_awaited).map(|wish| vec![wish]).collect();
+        if !alone.is_empty() {
+            self.trip(alone).await;
+        }
+    }
+
+    /// Makes runs in one trip. Gives back the wishes that need runs of their own; one in a run of its own
+    /// is always answered.
+    async fn trip(&self, runs: Vec<Vec<Wish>>) -> Vec<Wish> {
         let calls: Vec<(&Script, Cmd)> = runs.iter().filter_map(|run| self.call(run)).collect();
         let before = Instant::now();
         match self.link.run(&calls).await {
@@ -168,7 +186,30 @@ impl Porter {
     }
 }
 
+/// Whatever waits, at least one; none when nobody can ask any more.
+async fn gather(wishes: &mut mpsc::Receiver<Wish>) -> Vec<Wish> {
+    let mut batch = Vec::with_capacity(MOST);
+    while batch.is_empty() {
+        if wishes.recv_many(&mut batch, MOST).await == 0 {
+            break;
+        }
+        // What is wished for at this very moment, by tasks that are ready too, comes along.
+        tokio::task::yield_now().await;
+        while batch.len() < MOST
+            && let Ok(wish) = wishes.try_recv()
+        {
+            batch.push(wish);
+        }
+        batch.retain(Wish::is_awaited);
+    }
+    batch
+}
+
 impl Wish {
+    fn is_awaited(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
     fn answer(self, said: Said) {
         // Nobody listening means that the caller gave up by itself.
         let _ = self.reply.send(said);

@@ -84,7 +84,7 @@ async fn what_is_said_at_once_counts_like_what_is_said_in_turn<B: Bench>() {
         give_back(&*store, &three, Signal::Faulty)
     );
     assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None);
-    tokio::join!(give_back(&*store, &four, Signal::Faulty), give_back(&*store, &five, Signal::Healthy));
+    tokio::join!(give_back(&*store, &four, Signal::Faulty), give_back(&*store, &five, Signal::Neutral));
     assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap().unwrap().cause, PauseCause::Circuit);
 
     // Of those that ask when the pause is over one probes.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::job::{AccountName, DeliveryId, Instance, Line, TransactionId};
-use crate::verdict::{Acceptance, DeadReason, Status};
+use crate::verdict::{Acceptance, DeadReason, Json, Status};
 
 const LEASE: i64 = 60_000;
 const OPEN: Admission = Admission::Open { probe: false };
@@ -31,7 +31,9 @@ fn replayed(instance: &str, token: &str, replay: &str) -> ClaimRequest {
 }
 
 fn outcome(status: Status, reason: Option<DeadReason>) -> Outcome {
-    Outcome { status, reason, detail: None, attempts: 1, acceptance: Acceptance::default(), settled_at_ms: 9 }
+    let response = Some(Json::of(&serde_json::json!({"status_code": 200})));
+    let acceptance = Acceptance { response, ..Acceptance::default() };
+    Outcome { status, reason, detail: None, attempts: 1, acceptance, settled_at_ms: 9 }
 }
 
 fn delivered() -> Outcome {
