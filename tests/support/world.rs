@@ -420,7 +420,7 @@ impl World {
         // A copy of a message (its confirm was lost, or its worker's time to drain was over) may come
         // to its end later than its delivery. It waits in a queue, or went back there from a worker.
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !self.left_behind().await.is_empty() && Instant::now() < deadline {
+        while !self.stays_empty().await && Instant::now() < deadline {
             self.start_worker().await;
             while !self.left_behind().await.is_empty() && Instant::now() < deadline {
                 sleep(Duration::from_millis(100)).await;
@@ -428,6 +428,19 @@ impl World {
             self.drain_all().await;
         }
         self.collect_all().await;
+    }
+
+    /// Whether nothing waits in any queue. While the broker moves a message out of a delay queue it is in
+    /// none for a moment, so that one look at all of them proves nothing.
+    async fn stays_empty(&self) -> bool {
+        let until = Instant::now() + Duration::from_secs(1);
+        while self.left_behind().await.is_empty() {
+            if Instant::now() >= until {
+                return true;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        false
     }
 
     async fn drain_all(&mut self) {

@@ -27,7 +27,7 @@ use super::unreadable;
 use crate::job::{AccountName, Line};
 use crate::ports::StoreError;
 
-/// The most wishes of one trip. Redis does nothing else meanwhile: well below a millisecond.
+/// The most wishes of one trip. Redis does nothing else meanwhile: about a millisecond, measured.
 const MOST: usize = 64;
 
 /// The most trips under way: beyond that the store, or the way to it, is full.
@@ -288,6 +288,19 @@ mod tests {
         let runs = runs(batch.map(|(kind, account, key)| wish(kind, account, key).0).into());
         let found: Vec<Vec<&[u8]>> = runs.iter().map(|run| keys(run)).collect();
         assert_eq!(found, [vec![b"a".as_slice(), b"d"], vec![b"b", b"e"], vec![b"c"]]);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_has_given_up_is_not_asked_for() {
+        let (sender, mut waiting) = mpsc::channel(8);
+        let (batch, mut answers) = wishes(&["a", "b", "c"]);
+        for wish in batch {
+            assert!(sender.send(wish).await.is_ok());
+        }
+        answers.remove(1);
+        assert_eq!(keys(&gather(&mut waiting).await), [b"a", b"c"]);
+        drop(sender);
+        assert!(gather(&mut waiting).await.is_empty(), "nobody can ask any more");
     }
 
     #[test]
