@@ -430,8 +430,7 @@ impl World {
         self.collect_all().await;
     }
 
-    /// Whether nothing waits in any queue. While the broker moves a message out of a delay queue it is in
-    /// none for a moment, so that one look at all of them proves nothing.
+    /// Whether nothing waits. One look proves nothing: what leaves a delay queue is in none for a moment.
     async fn stays_empty(&self) -> bool {
         let until = Instant::now() + Duration::from_secs(1);
         while self.left_behind().await.is_empty() {

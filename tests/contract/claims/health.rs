@@ -77,10 +77,9 @@ async fn what_is_said_at_once_counts_like_what_is_said_in_turn<B: Bench>() {
     }
     // Two faults are not three, with an answer between them that says nothing.
     let [one, two, three, four, five] = claims.try_into().unwrap();
-    let neutral = give_back(&*store, &two, Signal::Neutral);
     tokio::join!(
         give_back(&*store, &one, Signal::Faulty),
-        neutral,
+        give_back(&*store, &two, Signal::Neutral),
         give_back(&*store, &three, Signal::Faulty)
     );
     assert_eq!(store.pause_of(&account(), &Line::MAIN).await.unwrap(), None);
