@@ -3,8 +3,12 @@
 //! All findings of a body come at once, so that a producer mends it in one go. A finding names
 //! types, lengths and field names, never contents.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -76,29 +80,107 @@ pub fn decode_any_size(body: &[u8]) -> Result<Job, Box<Unreadable>> {
             "UTF-8 text",
         )
     })?;
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        let whole = error.to_string();
-        let problem = whole.split(" at line ").next().unwrap_or(&whole);
-        let found = format!("no readable JSON: {problem} (row {}, column {})", error.line(), error.column());
-        Unreadable::whole(found, "one JSON object")
-    })?;
-    match value {
-        Value::Object(members) => decode_members(members),
-        other => Err(Unreadable::whole(type_name(&other), "one JSON object")),
+    if !text.trim_start_matches(JSON_SPACE).starts_with('{') {
+        let other: Value = serde_json::from_str(text).map_err(|error| no_json(&error))?;
+        return Err(Unreadable::whole(type_name(&other), "one JSON object"));
+    }
+    decode_members(serde_json::from_str(text).map_err(|error| no_json(&error))?)
+}
+
+/// What may stand before the first token of a JSON text.
+const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+fn no_json(error: &serde_json::Error) -> Box<Unreadable> {
+    let whole = error.to_string();
+    let problem = whole.split(" at line ").next().unwrap_or(&whole);
+    let found = format!("no readable JSON: {problem} (row {}, column {})", error.line(), error.column());
+    Unreadable::whole(found, "one JSON object")
+}
+
+/// The members of a job's body. Of those that a job has a map is not made: every job would pay for its
+/// names and places. Where a name stands twice the last value counts.
+#[derive(Default)]
+struct Members {
+    transaction_id: Option<Value>,
+    account: Option<Value>,
+    operation: Option<Value>,
+    payload: Option<Value>,
+    priority: Option<Value>,
+    not_before: Option<Value>,
+    expires_at: Option<Value>,
+    meta: Option<Value>,
+    unknown: Object,
+}
+
+/// The name of a member.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Name {
+    TransactionId,
+    Account,
+    Operation,
+    Payload,
+    Priority,
+    NotBefore,
+    ExpiresAt,
+    Meta,
+    Unknown(String),
+}
+
+impl Members {
+    fn put(&mut self, name: Name, value: Value) {
+        let place = match name {
+            Name::TransactionId => &mut self.transaction_id,
+            Name::Account => &mut self.account,
+            Name::Operation => &mut self.operation,
+            Name::Payload => &mut self.payload,
+            Name::Priority => &mut self.priority,
+            Name::NotBefore => &mut self.not_before,
+            Name::ExpiresAt => &mut self.expires_at,
+            Name::Meta => &mut self.meta,
+            Name::Unknown(name) => {
+                self.unknown.insert(name, value);
+                return;
+            }
+        };
+        *place = Some(value);
     }
 }
 
-fn decode_members(mut members: Object) -> Result<Job, Box<Unreadable>> {
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Members::default();
+                while let Some((name, value)) = map.next_entry()? {
+                    members.put(name, value);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(All)
+    }
+}
+
+fn decode_members(members: Members) -> Result<Job, Box<Unreadable>> {
     let mut findings = Vec::new();
-    let transaction_id = required(&mut members, "transactionId", &mut findings, read_transaction_id);
-    let account = required(&mut members, "account", &mut findings, read_account);
-    let operation = required(&mut members, "operation", &mut findings, read_text);
-    let payload = required(&mut members, "payload", &mut findings, read_object);
-    let priority = optional(&mut members, "priority", &mut findings, read_priority);
-    let not_before = optional(&mut members, "notBefore", &mut findings, read_time);
-    let expires_at = optional(&mut members, "expiresAt", &mut findings, read_time);
-    let meta = optional(&mut members, "meta", &mut findings, read_object);
-    findings.extend(unknown_fields(&members));
+    let transaction_id =
+        required(members.transaction_id, "transactionId", &mut findings, read_transaction_id);
+    let account = required(members.account, "account", &mut findings, read_account);
+    let operation = required(members.operation, "operation", &mut findings, read_text);
+    let payload = required(members.payload, "payload", &mut findings, read_object);
+    let priority = optional(members.priority, "priority", &mut findings, read_priority);
+    let not_before = optional(members.not_before, "notBefore", &mut findings, read_time);
+    let expires_at = optional(members.expires_at, "expiresAt", &mut findings, read_time);
+    let meta = optional(members.meta, "meta", &mut findings, read_object);
+    findings.extend(unknown_fields(&members.unknown));
     findings.extend(payload.iter().flat_map(credentials_in));
     match (transaction_id, account, operation, payload) {
         (Some(transaction_id), Some(account), Some(operation), Some(payload)) if findings.is_empty() => {
@@ -122,29 +204,34 @@ fn decode_members(mut members: Object) -> Result<Job, Box<Unreadable>> {
 type Reader<T> = fn(Value) -> Result<T, (String, &'static str)>;
 
 fn required<T>(
-    members: &mut Object,
+    value: Option<Value>,
     name: &'static str,
     findings: &mut Vec<Finding>,
     read: Reader<T>,
 ) -> Option<T> {
-    if !members.contains_key(name) {
+    let Some(value) = value else {
         findings.push(Finding::new(format!("/{name}"), "nothing", "this field is required", SOURCE));
         return None;
-    }
-    optional(members, name, findings, read)
+    };
+    read_member(value, name, findings, read)
 }
 
 /// Absent and `null` are the same: producers' libraries write either.
 fn optional<T>(
-    members: &mut Object,
+    value: Option<Value>,
     name: &'static str,
     findings: &mut Vec<Finding>,
     read: Reader<T>,
 ) -> Option<T> {
-    let value = members.shift_remove(name)?;
-    if value.is_null() && !matches!(name, "transactionId" | "account" | "operation" | "payload") {
-        return None;
-    }
+    read_member(value.filter(|value| !value.is_null())?, name, findings, read)
+}
+
+fn read_member<T>(
+    value: Value,
+    name: &'static str,
+    findings: &mut Vec<Finding>,
+    read: Reader<T>,
+) -> Option<T> {
     read(value)
         .map_err(|(found, allowed)| findings.push(Finding::new(format!("/{name}"), found, allowed, SOURCE)))
         .ok()
@@ -286,31 +373,33 @@ fn collect_credentials<'a>(object: &'a RawValue, depth: usize, found: &mut Vec<&
     }
 }
 
-fn raw_members(text: &str) -> Option<Vec<(String, &RawValue)>> {
-    struct Members<'a>(Vec<(String, &'a RawValue)>);
-    impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct Visitor<'a>(std::marker::PhantomData<&'a ()>);
-            impl<'de: 'a, 'a> serde::de::Visitor<'de> for Visitor<'a> {
-                type Value = Members<'a>;
-                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                    f.write_str("an object")
-                }
-                fn visit_map<A: serde::de::MapAccess<'de>>(
-                    self,
-                    mut map: A,
-                ) -> Result<Self::Value, A::Error> {
-                    let mut members = Vec::new();
-                    while let Some(name) = map.next_key::<String>()? {
-                        members.push((name, map.next_value::<&'de RawValue>()?));
-                    }
-                    Ok(Members(members))
-                }
+/// An object's members as they are written, in their order, a name that stands twice with both values.
+struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawMembers<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for All<'a> {
+            type Value = RawMembers<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
             }
-            deserializer.deserialize_map(Visitor(std::marker::PhantomData))
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawMembers<'a>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(RawMembers(members))
+            }
         }
+        deserializer.deserialize_map(All(PhantomData))
     }
-    serde_json::from_str::<Members<'_>>(text).ok().map(|members| members.0)
+}
+
+fn raw_members(text: &str) -> Option<Vec<(String, &RawValue)>> {
+    serde_json::from_str::<RawMembers<'_>>(text).ok().map(|members| members.0)
 }
 
 /// A job as it is written; borrowed, because a payload may be large.
