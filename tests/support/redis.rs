@@ -203,13 +203,13 @@ pub async fn move_claim(
     by_ms: i64,
 ) {
     let script = "local packed = redis.call('GET', KEYS[1])
-        local claim = packed and cmsgpack.unpack(packed)
+        local claim = packed and { cmsgpack.unpack(packed) }
         if not claim or claim[1] == 'e' then return end
         for n = 2, #ARGV do
           local place = tonumber(ARGV[n])
           if claim[place] then claim[place] = claim[place] + ARGV[1] end
         end
-        redis.call('SET', KEYS[1], cmsgpack.pack(claim), 'KEEPTTL')";
+        redis.call('SET', KEYS[1], cmsgpack.pack(unpack(claim)), 'KEEPTTL')";
     let moving = redis::cmd("EVAL").arg(script).arg(1).arg(key).arg(by_ms).arg(moments).to_owned();
     let () = moving.query_async(connection).await.expect("EVAL");
 }

@@ -514,7 +514,7 @@ impl World {
         let mut connection = self.redis.connection().await;
         let keys: Vec<String> =
             ::redis::cmd("KEYS").arg("*:c:*").query_async(&mut connection).await.expect("KEYS");
-        let state = "return cmsgpack.unpack(redis.call('GET', KEYS[1]))[1]";
+        let state = "return (cmsgpack.unpack(redis.call('GET', KEYS[1])))";
         for key in keys {
             let asked = ::redis::cmd("EVAL").arg(state).arg(1).arg(&key).to_owned();
             let state: String = asked.query_async(&mut connection).await.expect("EVAL");

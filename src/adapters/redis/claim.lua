@@ -1,7 +1,8 @@
 -- Asks for claims of one account. KEYS: health, suspects, cleared, the account's main health, then the
--- claims. ARGV, nine for each claim: purpose (send|end), token, instance, replay id or '',
---       remembered requests, retries, first attempt ms or '', unresolved ms or '', delivery id
+-- claims. ARGV, five for each claim: purpose (send|end), token, instance, replay id or '', what its message
+--       remembers (see read_remembered)
 -- Reply, one for each claim:
+--        now                                                           acquired, and nothing was known of it
 --        {'a', now, probe, requests, retries, first or '', unresolved or ''}  acquired
 --        {'h', rest ms}                                                held
 --        {'e', outcome, 1 when by the same instance}                   ended
@@ -9,6 +10,7 @@
 local now = now_ms()
 -- No claim makes an account ill, so that one look does for all.
 local well = is_well(KEYS[1], KEYS[4])
+local rest_of_fresh = fresh_rest(now)
 
 local function earliest(a, b)
   if a and b then return math.min(a, b) end
@@ -45,8 +47,13 @@ local function known_end(key, c, instance, replay)
   return nil
 end
 
+-- The delivery that a claim is for: no id has a brace.
+local function id_of(key)
+  return string.match(key, '^.*}:c:(.*)$')
+end
+
 -- The pause that a wish to send meets, as {wait ms, cause}; and whether it would be the probe.
-local function pause_of_account(token, id)
+local function pause_of_account(key, token)
   if well then return nil, false end
   if paused_by_person(KEYS[4]) then return { OPERATOR_WAIT_MS, 'operator' } end
   local h = read_health(KEYS[1])
@@ -58,14 +65,20 @@ local function pause_of_account(token, id)
   if h.pt and h.pt ~= token and now < h.pe then return { PROBE_WAIT_MS, h.pc } end
   -- The suspect itself probes only if no other delivery did for one more pause.
   if h.pc == 'credentials' and now < h.pu + CREDENTIALS_PAUSE_MS
-    and redis.call('SISMEMBER', KEYS[2], id) == 1 then
+    and redis.call('SISMEMBER', KEYS[2], id_of(key)) == 1 then
     return { PROBE_WAIT_MS, h.pc }
   end
   return nil, true
 end
 
-local function answer(key, purpose, token, instance, replay, remembered, id)
+local function answer(key, purpose, token, instance, replay, memory)
+  local sends = purpose == 'send'
   local c = read_claim(key)
+  if not c and sends and well and memory == '' and replay == '' then
+    -- Nearly all deliveries: what follows comes to the same.
+    write_claim(key, packed_fresh(token, rest_of_fresh), LIVE_TTL_MS)
+    return now
+  end
   if c then
     local outcome, same = known_end(key, c, instance, replay)
     if outcome then return { 'e', outcome, same } end
@@ -100,14 +113,14 @@ local function answer(key, purpose, token, instance, replay, remembered, id)
     return { 'h', PROBE_WAIT_MS }
   end
 
-  local sends = purpose == 'send'
   local probe = false
   if sends then
     local pause
-    pause, probe = pause_of_account(token, id)
+    pause, probe = pause_of_account(key, token)
     if pause then return { 'p', pause[1], pause[2] } end
   end
 
+  local remembered = read_remembered(memory)
   local before = {
     n = math.max(c.n, remembered.n), r = math.max(c.r, remembered.r),
     f = earliest(c.f, remembered.f), u = earliest(c.u, remembered.u),
@@ -119,19 +132,14 @@ local function answer(key, purpose, token, instance, replay, remembered, id)
     f = sends and earliest(before.f, now) or before.f, u = before.u,
     a = sends and now, l = now + LEASE_MS, d = LEASE_MS,
   }
-  write_claim(key, now_held, LIVE_TTL_MS)
+  write_claim(key, packed_claim(now_held), LIVE_TTL_MS)
   if probe then redis.call('HSET', KEYS[1], 'pt', token, 'pe', now + LEASE_MS) end
   return { 'a', now, probe and 1 or 0, before.n, before.r, before.f or '', before.u or '' }
 end
 
 local answers = {}
 for n = 1, #KEYS - 4 do
-  local a = 9 * (n - 1)
-  local remembered = {
-    n = tonumber(ARGV[a + 5]), r = tonumber(ARGV[a + 6]),
-    f = tonumber(ARGV[a + 7]), u = tonumber(ARGV[a + 8]),
-  }
-  answers[n] =
-    answer(KEYS[4 + n], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], remembered, ARGV[a + 9])
+  local a = 5 * (n - 1)
+  answers[n] = answer(KEYS[4 + n], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5])
 end
 return answers

@@ -72,13 +72,12 @@ impl ClaimScripts {
     }
 }
 
-/// The settings as the scripts know them, in milliseconds where they are lengths of time.
+/// The settings as the scripts know them, in milliseconds where they are lengths of time. Those that only go
+/// on to a command are texts, which it takes as they are; a number is printed anew each time.
 fn head(settings: &StoreSettings) -> String {
     let circuit = &settings.circuit;
     let constants = [
         ("LEASE_MS", millis(settings.lease)),
-        ("LIVE_TTL_MS", millis(settings.dedupe_ttl.max(settings.max_age + SLACK))),
-        ("ENDED_TTL_MS", millis(settings.dedupe_ttl)),
         // The longest that a script sets; a person's has no length.
         ("LONGEST_PAUSE_MS", millis(circuit.pause_max.max(circuit.credentials_pause))),
         ("CREDENTIALS_PAUSE_MS", millis(circuit.credentials_pause)),
@@ -86,7 +85,12 @@ fn head(settings: &StoreSettings) -> String {
         ("CIRCUIT_PAUSE_MS", millis(circuit.pause)),
         ("CIRCUIT_PAUSE_MAX_MS", millis(circuit.pause_max)),
     ];
-    constants.iter().map(|(name, value)| format!("local {name} = {value}\n")).collect()
+    let lives = [
+        ("LIVE_TTL_MS", millis(settings.dedupe_ttl.max(settings.max_age + SLACK))),
+        ("ENDED_TTL_MS", millis(settings.dedupe_ttl)),
+    ];
+    let numbers = constants.iter().map(|(name, value)| format!("local {name} = {value}\n"));
+    numbers.chain(lives.iter().map(|(name, value)| format!("local {name} = '{value}'\n"))).collect()
 }
 
 #[async_trait]
@@ -109,15 +113,13 @@ impl Claims for RedisStore {
         let outcome_json = serde_json::to_vec(outcome)
             .map_err(|_| StoreError("an outcome can't be written as JSON".into()))?;
         let blocks: &[u8] = if outcome.blocks() { b"1" } else { b"0" };
-        let parts = [outcome_json.as_slice(), blocks, claim.instance.as_str().as_bytes(), b""];
+        let parts = [outcome_json.as_slice(), blocks, claim.instance.as_str().as_bytes()];
         self.settle(claim, "end", signal, parts).await
     }
 
     async fn release(&self, claim: &Claim, release: Release) -> Result<Fenced, StoreError> {
-        let History { requests, retries, first_attempt_ms, unresolved_ms } = release.history;
-        let parts =
-            [requests.to_string(), retries.to_string(), optional(first_attempt_ms), optional(unresolved_ms)];
-        self.settle(claim, "release", release.signal, parts.each_ref().map(String::as_bytes)).await
+        let history = remembered(release.history);
+        self.settle(claim, "release", release.signal, [history.as_bytes(), b"", b""]).await
     }
 
     async fn suspect(&self, claim: &Claim) -> Result<Suspicion, StoreError> {
@@ -203,19 +205,12 @@ impl RedisStore {
     }
 
     async fn ask_claim(&self, request: &ClaimRequest) -> impl Future<Output = Said> + use<> {
-        let remembered = request.remembered;
-        let (requests, retries) = (remembered.requests.to_string(), remembered.retries.to_string());
-        let (first, unresolved) = (optional(remembered.first_attempt_ms), optional(remembered.unresolved_ms));
         let args = [
             purpose_word(request.purpose),
             &request.token,
             request.instance.as_str(),
             request.replay.as_deref().unwrap_or(""),
-            &requests,
-            &retries,
-            &first,
-            &unresolved,
-            request.id.as_str(),
+            &remembered(request.remembered),
         ];
         let key = self.claim_key(&request.account, &request.id);
         let arguments = Arguments::new(key, args.map(str::as_bytes));
@@ -227,12 +222,12 @@ impl RedisStore {
         claim: &Claim,
         what: &str,
         signal: Signal,
-        parts: [&[u8]; 4],
+        parts: [&[u8]; 3],
     ) -> Result<Fenced, StoreError> {
         let [what, token, signal] = [what, &claim.token, signal_word(signal)].map(str::as_bytes);
-        let [w, x, y, z] = parts;
+        let [x, y, z] = parts;
         let key = self.claim_key(&claim.account, &claim.id);
-        let arguments = Arguments::new(key, [what, token, signal, w, x, y, z]);
+        let arguments = Arguments::new(key, [what, token, signal, x, y, z]);
         match self.counter.ask(Kind::Settle, &claim.account, &claim.line, arguments).await.await? {
             (Value::Int(fenced), _) => Ok(Fenced(fenced != 0)),
             _ => Err(unreadable("the end of a claim")),
@@ -285,26 +280,41 @@ const fn signal_word(signal: Signal) -> &'static str {
     }
 }
 
-fn optional(number: Option<i64>) -> String {
-    number.map(|number| number.to_string()).unwrap_or_default()
+/// A history as the scripts read it; nothing for none, which is nearly always.
+fn remembered(history: History) -> String {
+    if history == History::default() {
+        return String::new();
+    }
+    let History { requests, retries, first_attempt_ms, unresolved_ms } = history;
+    let optional = |moment: Option<i64>| moment.map_or_else(|| "-".to_owned(), |moment| moment.to_string());
+    format!("{requests} {retries} {} {}", optional(first_attempt_ms), optional(unresolved_ms))
 }
 
 /// Reads the answer of `claim.lua`; `None` when no script of ours gives it.
 fn read_answer(answer: &Value, request: &ClaimRequest, write_by: Instant) -> Option<Answer> {
-    let Value::Array(parts) = answer else { return None };
-    let (Value::BulkString(kind), rest) = parts.split_first()? else { return None };
-    match (kind.as_slice(), rest) {
-        (b"a", [Value::Int(now), Value::Int(probe), history @ ..]) => Some(Answer::Acquired(Claim {
+    let acquired = |claimed_ms: i64, probe: bool, history: History| {
+        Answer::Acquired(Claim {
             line: request.line.clone(),
             account: request.account.clone(),
             id: request.id.clone(),
             instance: request.instance.clone(),
             token: request.token.clone(),
-            history: read_history(history)?,
-            claimed_ms: *now,
-            probe: *probe == 1,
+            history,
+            claimed_ms,
+            probe,
             write_by,
-        })),
+        })
+    };
+    let parts = match answer {
+        Value::Int(now) => return Some(acquired(*now, false, History::default())),
+        Value::Array(parts) => parts,
+        _ => return None,
+    };
+    let (Value::BulkString(kind), rest) = parts.split_first()? else { return None };
+    match (kind.as_slice(), rest) {
+        (b"a", [Value::Int(now), Value::Int(probe), history @ ..]) => {
+            Some(acquired(*now, *probe == 1, read_history(history)?))
+        }
         (b"h", [Value::Int(wait)]) => Some(Answer::Held(from_millis(*wait))),
         (b"e", [Value::BulkString(outcome), Value::Int(same)]) => {
             Some(Answer::Ended { outcome: serde_json::from_slice(outcome).ok()?, same: *same == 1 })
@@ -381,6 +391,11 @@ mod tests {
         let expected = History { requests: 2, retries: 1, first_attempt_ms: Some(5), unresolved_ms: None };
         assert_eq!(claim.history, expected);
 
+        let Some(Answer::Acquired(claim)) = read_answer(&Value::Int(9), &request(), Instant::now()) else {
+            panic!("the first claim of a delivery");
+        };
+        assert_eq!((claim.claimed_ms, claim.probe, claim.history), (9, false, History::default()));
+
         let answer = read(vec![text("p"), Value::Int(1500), text("circuit")]);
         let Some(Answer::Paused(pause)) = answer else { panic!("{answer:?}") };
         assert_eq!(pause, Pause { wait: Duration::from_millis(1500), cause: PauseCause::Circuit });
@@ -390,6 +405,18 @@ mod tests {
 
         let answer = read(vec![text("e"), text(r#"{"s":"delivered","n":1,"t":7}"#), Value::Int(1)]);
         assert!(matches!(answer, Some(Answer::Ended { outcome, same: true }) if outcome.attempts == 1));
+    }
+
+    #[test]
+    fn a_history_is_written_as_the_scripts_read_it() {
+        let tried = History { requests: 3, retries: 2, first_attempt_ms: Some(5), unresolved_ms: None };
+        for (history, text) in [
+            (History::default(), ""),
+            (tried, "3 2 5 -"),
+            (History { unresolved_ms: Some(7), ..History::default() }, "0 0 - 7"),
+        ] {
+            assert_eq!(remembered(history), text, "{history:?}");
+        }
     }
 
     #[test]

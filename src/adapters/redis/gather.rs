@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_millis(2);
 const WAITING: usize = 1024;
 
 /// The most arguments of a wish.
-const ARGUMENTS: usize = 9;
+const ARGUMENTS: usize = 6;
 
 /// What a wish is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
