@@ -144,7 +144,8 @@ fn queues(world: &World) -> Vec<(String, usize)> {
     let configured = std::fs::read_to_string(world.config_file()).expect("the configuration");
     let both = configured.contains("[accounts.news]");
     let own = own.filter(|(name, _)| both || !name.contains(".news"));
-    own.map(|(name, consumers)| (name.to_owned(), consumers.trim().parse().expect("a number"))).collect()
+    // A queue whose process is just being made has no number of consumers yet.
+    own.map(|(name, consumers)| (name.to_owned(), consumers.trim().parse().unwrap_or(0))).collect()
 }
 
 /// Whether each queue that workers take from has its consumer: those of the accounts, and where the
