@@ -12,11 +12,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use plain::Plain;
+
 use crate::job::{
     AccountName, DeliveryId, Finding, Job, MAX_JOB_BYTES, Object, Priority, TransactionId, json_of, type_name,
 };
 
 const SOURCE: &str = "paceline job format";
+
+mod plain;
 
 /// The names under which credentials travel at the providers, in bodies and headers.
 pub const CREDENTIALS: [&str; 5] = ["auth", "appId", "signature", "Authorization", "MOE-APPKEY"];
@@ -81,7 +85,7 @@ pub fn decode_any_size(body: &[u8]) -> Result<Job, Box<Unreadable>> {
         )
     })?;
     if !text.trim_start_matches(JSON_SPACE).starts_with('{') {
-        let other: Value = serde_json::from_str(text).map_err(|error| no_json(&error))?;
+        let Plain(other) = serde_json::from_str(text).map_err(|error| no_json(&error))?;
         return Err(Unreadable::whole(type_name(&other), "one JSON object"));
     }
     decode_members(serde_json::from_str(text).map_err(|error| no_json(&error))?)
@@ -159,7 +163,7 @@ impl<'de> Deserialize<'de> for Members {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
                 let mut members = Members::default();
-                while let Some((name, value)) = map.next_entry()? {
+                while let Some((name, Plain(value))) = map.next_entry()? {
                     members.put(name, value);
                 }
                 Ok(members)
@@ -451,6 +455,20 @@ mod tests {
         assert_eq!(job.priority, Priority::High);
         assert_eq!(job.not_before.unwrap().to_string(), "2026-11-21T17:00:00Z");
         assert_eq!(decode_body(&encode(&job)).unwrap(), job);
+    }
+
+    #[test]
+    fn no_name_of_a_producer_hides_what_is_under_it() {
+        const RAW: &str = "$serde_json::private::RawValue";
+        let job = |payload: &str| GOOD.replacen(r#"{"a":[1,2.50,"x"]}"#, payload, 1);
+        let within = |text: &str| format!("{{{}:{}}}", Value::from(RAW), Value::from(text));
+        let hidden = decode_body(job(&within(r#"{"auth":"s"}"#)).as_bytes()).unwrap();
+        assert_eq!(hidden.payload.get(RAW), Some(&Value::from(r#"{"auth":"s"}"#)));
+        assert_eq!(decode_body(&encode(&hidden)).unwrap(), hidden);
+        // Layers of such texts, each as deep as a text may be.
+        let lists = |inner: &str| format!("{}{inner}{}", "[".repeat(100), "]".repeat(100));
+        let layers = (0..10).fold("1".to_owned(), |inner, _| within(&lists(&inner)));
+        assert_eq!(decode_body(job(&layers).as_bytes()).unwrap().payload.len(), 1);
     }
 
     #[test]
