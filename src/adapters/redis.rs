@@ -9,7 +9,8 @@
 //!
 //! Every change is made by a Lua script, so that nothing comes between its parts, and on the store's own
 //! clock, so that the workers' clocks don't matter. One run may make changes for many deliveries of an
-//! account. Every script bears being run twice, because a reply that is lost still ran. The scripts lie beside the modules as files.
+//! account. Every script bears being run twice, because a reply that is lost still ran. The scripts lie
+//! beside the modules as files.
 //!
 //! All keys of one script share a `{tag}`, so that Redis Cluster keeps them on one node:
 //!
